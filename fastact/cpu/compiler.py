@@ -1,0 +1,255 @@
+"""Plain Python in, address of machine code out; compiled once, cached as object code.
+
+Numba turns a function into optimized LLVM IR. llvmlite turns the IR into an object file, which is
+kept on disk and loaded again without Numba: importing Numba and setting up its typing takes several
+hundred milliseconds, loading an object file takes about one.
+
+The cache is content-addressed. A file's name contains a hash of everything that the machine code
+depends on: the generated source of the function (formula included), the source of the modules whose
+helpers it calls, the versions of Numba and llvmlite, and the instruction set. Editing any of them
+leads to another name, so a stale kernel cannot be met, and a file, once written, never changes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import functools
+import hashlib
+import importlib.abc
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+__all__ = ["X86", "Unit", "cache_directory", "cpu_features", "cpu_name", "load"]
+
+_lock = threading.RLock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One function to compile, and everything that its machine code depends on.
+
+    ``build`` returns the plain Python function and its Numba signature; it runs only when there is
+    no cached code, so it may import Numba. ``text`` is the source that ``build`` generates its
+    function from, if it does; ``modules`` are the names of the modules that the function and its
+    helpers are written in.
+    """
+
+    name: str
+    build: Callable[[], tuple[Callable[..., Any], Any]]
+    modules: tuple[str, ...]
+    text: str = ""
+
+    @functools.cached_property
+    def key(self) -> str:
+        digest = hashlib.sha256()
+        for part in (self.name, self.text, *_environment()):
+            digest.update(part.encode() + b"\0")
+        for module in (__name__, *self.modules):
+            digest.update(_module_text(module) + b"\0")
+        return digest.hexdigest()[:32]
+
+    @property
+    def symbol(self) -> str:
+        return f"fastact_{self.name}_{self.key}"
+
+
+def load(unit: Unit) -> int:
+    """Address of ``unit``'s machine code: from this machine's cache, else compiled now."""
+    with _lock:
+        path = _cached_path(unit)
+        code = _read(path)
+        if code is None:
+            code = _compile(unit)
+            _write(path, code)
+        return _link(code, unit.symbol)
+
+
+# --- where and for what machine -----------------------------------------------------------------
+
+
+def cache_directory() -> Path:
+    """``FASTACT_CACHE_DIR``, else ``fastact`` in the platform's directory for caches."""
+    chosen = os.environ.get("FASTACT_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "fastact"
+
+
+@functools.cache
+def cpu_name() -> str:
+    """LLVM's name of the CPU compiled for; ``NUMBA_CPU_NAME`` overrides it, as it does for Numba."""
+    return os.environ.get("NUMBA_CPU_NAME") or _llvm().get_host_cpu_name()
+
+
+@functools.cache
+def cpu_features() -> str:
+    """LLVM's feature string of the CPU compiled for, by the same rules as Numba's."""
+    chosen = os.environ.get("NUMBA_CPU_FEATURES")
+    if chosen is not None:
+        return chosen
+    if cpu_name() == "generic":
+        return ""
+    return _llvm().get_host_cpu_features().flatten()
+
+
+@functools.cache
+def _environment() -> tuple[str, ...]:
+    import llvmlite
+
+    return (
+        _numba_version_text(),
+        llvmlite.__version__,
+        sys.platform,
+        platform.machine(),
+        cpu_name(),
+        cpu_features(),
+    )
+
+
+def _numba_version_text() -> str:
+    """What Numba's ``_version.py`` says; read as a file, because importing it imports Numba."""
+    spec = importlib.util.find_spec("numba")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("fastact needs the package numba", name="numba")
+    return Path(spec.origin).with_name("_version.py").read_text()
+
+
+@functools.cache
+def _module_text(name: str) -> bytes:
+    """The source of a module, without importing it (some of them import Numba)."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and isinstance(spec.loader, importlib.abc.InspectLoader)
+    return (spec.loader.get_source(name) or "").encode()
+
+
+# --- LLVM ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _llvm() -> Any:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+def _target_machine() -> Any:
+    # The options are those that Numba gives its own just-in-time target.
+    llvm = _llvm()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=cpu_name(),
+        features=cpu_features(),
+        opt=3,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+def _compile(unit: Unit) -> bytes:
+    """Object code of ``unit``, defining ``unit.symbol`` with the C calling convention."""
+    from numba import cfunc
+
+    function, signature = unit.build()
+    # error_model: without it every division carries a branch for ZeroDivisionError, and the loop
+    # stays scalar.
+    compiled = cfunc(signature, error_model="numpy")(function)
+    llvm = _llvm()
+    module = llvm.parse_assembly(compiled.inspect_llvm())
+    for definition in module.functions:
+        if definition.name == compiled.native_name:
+            definition.name = unit.symbol
+        elif not definition.is_declaration:
+            definition.linkage = llvm.Linkage.internal
+    machine = _target_machine()
+    _drop_unused(module, machine)
+    return machine.emit_object(module)
+
+
+def _drop_unused(module: Any, machine: Any) -> None:
+    """Remove what only Numba's Python-facing wrappers used: they call into Numba's runtime."""
+    llvm = _llvm()
+    for variable in module.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = llvm.Linkage.internal
+    options = llvm.create_pipeline_tuning_options(speed_level=0)
+    builder = llvm.create_pass_builder(machine, options)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, builder)
+
+
+def _link(code: bytes, symbol: str) -> int:
+    engine = _engine()
+    engine.add_object_file(_llvm().ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    address = engine.get_function_address(symbol)
+    if not address:
+        raise RuntimeError(f"no function {symbol} in its own object file")
+    return address
+
+
+@functools.cache
+def _engine() -> Any:
+    """Where object code becomes executable memory; never disposed of.
+
+    Worker threads may be inside that memory while the interpreter shuts down, and NumPy keeps
+    addresses for good: the code must outlive every Python object.
+    """
+    llvm = _llvm()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+    return engine
+
+
+# --- disk ---------------------------------------------------------------------------------------
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def _cached_path(unit: Unit) -> Path:
+    return cache_directory() / f"{unit.name}-{unit.key}.o"
+
+
+def _read(path: Path) -> bytes | None:
+    """The object code in ``path``; None where there is none that is whole."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    return code if hashlib.sha256(code).digest() == digest else None
+
+
+def _write(path: Path, code: bytes) -> None:
+    """Put ``code`` into the cache in one step; an unwritable cache is not an error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    except OSError:
+        return
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(hashlib.sha256(code).digest() + code)
+        os.chmod(temporary, 0o644)  # a cache made while an image is built serves other users, too
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)

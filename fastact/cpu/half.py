@@ -1,0 +1,81 @@
+"""float16 and bfloat16 to and from float32, in branch-free integer arithmetic.
+
+bfloat16 is the upper half of a float32. float16 has a conversion instruction on AArch64 and, as the
+extension F16C, on x86-64 since 2012; kernels for older or generic x86-64 use the two ``portable``
+functions instead, because there LLVM would call a library function that is not in the process.
+
+Importing this module imports Numba.
+"""
+
+from __future__ import annotations
+
+import platform
+
+from numba import float32, njit, uint16, uint32
+
+from fastact.cpu.compiler import X86, cpu_features, cpu_name
+from fastact.cpu.intrinsics import (
+    float16_to_float32,
+    float32_bits,
+    float32_from_bits,
+    float32_to_float16,
+)
+
+INFINITY = 0x7F800000  # the bits of a float32
+SIGN = 0x80000000
+
+
+@njit(forceinline=True)
+def load_bfloat16(bits):
+    return float32_from_bits(uint32(uint32(bits) << uint32(16)))
+
+
+@njit(forceinline=True)
+def store_bfloat16(value):
+    bits = float32_bits(value)
+    last = uint32((bits >> uint32(16)) & uint32(1))
+    nearest_even = uint32(bits + uint32(0x7FFF) + last)
+    quiet = uint32(bits | uint32(0x00400000))
+    is_nan = uint32(bits & uint32(0x7FFFFFFF)) > uint32(INFINITY)
+    return uint16((quiet if is_nan else nearest_even) >> uint32(16))
+
+
+@njit(forceinline=True)
+def portable_load_float16(bits):
+    magnitude = uint32(uint32(bits & uint16(0x7FFF)) << uint32(13))
+    # Rebase the exponent by a multiplication with 2 ** 112, which is exact for subnormals as well.
+    scaled = float32_bits(float32_from_bits(magnitude) * float32_from_bits(uint32(0x77800000)))
+    special = uint32(magnitude | uint32(INFINITY))
+    finite = magnitude < uint32(0x7C00 << 13)
+    sign = uint32(uint32(bits & uint16(0x8000)) << uint32(16))
+    return float32_from_bits(uint32((scaled if finite else special) | sign))
+
+
+@njit(forceinline=True)
+def portable_store_float16(value):
+    bits = float32_bits(value)
+    sign = uint32(bits & uint32(SIGN))
+    magnitude = uint32(bits ^ sign)
+    last = uint32((magnitude >> uint32(13)) & uint32(1))
+    normal = uint32(uint32(magnitude - uint32(0x38000000) + uint32(0xFFF) + last) >> uint32(13))
+    # The last place of 0.5 is 2 ** -24, float16's smallest step: the addition rounds for us.
+    half = float32(0.5)
+    subnormal = uint32(float32_bits(float32_from_bits(magnitude) + half) - float32_bits(half))
+    payload = uint32((magnitude >> uint32(13)) & uint32(0x3FF))
+    nan = uint32(uint32(0x7E00) | payload)
+    finite = subnormal if magnitude < uint32(0x38800000) else normal
+    special = nan if magnitude > uint32(INFINITY) else uint32(0x7C00)
+    result = special if magnitude >= uint32(0x47800000) else finite
+    return uint16(result | uint32(sign >> uint32(16)))
+
+
+def _has_conversion() -> bool:
+    if not X86:
+        return platform.machine().lower() in ("arm64", "aarch64")
+    return "+f16c" in cpu_features().split(",") and cpu_name() != "generic"
+
+
+if _has_conversion():
+    load_float16, store_float16 = float16_to_float32, float32_to_float16
+else:
+    load_float16, store_float16 = portable_load_float16, portable_store_float16

@@ -1,0 +1,403 @@
+"""The worker pool as Python sees it: its memory, its settings, how it starts, stops and forks.
+
+What runs without the interpreter, the driver and the workers, is in ``driver``. Both sides share
+one block of memory, laid out here in words of eight bytes.
+
+Three layers share out large calls: ``pool``, this package's own worker threads (Linux); ``numba``,
+the threads of Numba's TBB or OpenMP layer (elsewhere, where there is one); and ``serial``.
+``FASTACT_THREADING_LAYER`` chooses one of them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import functools
+import math
+import mmap
+import operator
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastact.cpu import compiler
+
+__all__ = [
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
+    "threading_layer",
+]
+
+# --- tuned constants: what was measured is in docs/tuning.md -----------------------------------
+
+#: Calls of fewer elements go straight to the serial loop.
+SMALL = 4096
+#: Serial time in ns from which a call is shared with workers that are awake.
+AWAKE_NS = 2_500
+#: Serial time in ns from which sleeping workers are woken. A wake-up costs the caller 15 to 20 us
+#: in a virtual machine.
+WAKE_NS = 60_000
+#: Serial time in ns that each worker should have to itself.
+SHARE_NS = 15_000
+#: How long a worker spins after a job before it sleeps.
+SPIN_NS = 50_000
+#: Serial time in ns from which Numba's layer is used: it cannot tell workers awake from asleep.
+NUMBA_LAYER_NS = 200_000
+#: Pieces per thread, and limits on their size.
+PIECES_PER_THREAD = 4
+PIECE_ELEMENTS = 4096
+PIECE_BYTES = 1 << 20
+#: Memory traffic from which an array counts as out of the core's own cache, and its extra cost in
+#: picoseconds per byte.
+CACHED_BYTES = 1 << 19
+UNCACHED_COST = 20
+#: Bytes of the tile that non-temporal stores are staged in.
+TILE_BYTES = 4096
+PAUSES_PER_LOOK = 16
+LOOKS_BEFORE_YIELD = 2000
+
+# --- layout -------------------------------------------------------------------------------------
+
+MAX_OPERANDS = 12
+MAX_WORKERS = 255
+
+# A kernel: the record that a ufunc's loop gets as ``data``. COST: picoseconds per element.
+KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_OPERANDS, KERNEL_ITEMSIZES = range(5)
+KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
+
+# The pool's state. What is written by one side and polled by another has a cache line to itself.
+THREADS, LAYER, STREAM_FROM, CREATED, WORKER_FUNCTION, PARALLEL_FOR, SPLIT_FUNCTION = range(7)
+SYSCALL, FUTEX, SCHED_GETCPU, SCHED_YIELD = range(8, 12)
+PTHREAD_CREATE, PTHREAD_SIGMASK, PTHREAD_SETAFFINITY, CLOCK_GETTIME = range(12, 16)
+STOP, LOCK, TICKET, DONE, AWAKE = range(16, 56, 8)
+JOB = 56
+JOB_LOOP, JOB_OPERANDS, JOB_COUNT, JOB_PIECE, JOB_STREAM, JOB_WORKERS, JOB_FLOAT_STATE = range(7)
+JOB_ARGS = 7
+JOB_STEPS = JOB_ARGS + MAX_OPERANDS
+JOB_WORDS = JOB_STEPS + MAX_OPERANDS
+CPU_MASK = 96
+CPU_MASK_BYTES = 128
+WORKERS = 112
+WORKER_ASLEEP, WORKER_STATE, WORKER_NUMBER, WORKER_THREAD, WORKER_EXCLUDED = range(5)
+WORKER_WORDS = 8
+STATE_WORDS = WORKERS + MAX_WORKERS * WORKER_WORDS
+
+LAYER_SERIAL, LAYER_POOL, LAYER_NUMBA = range(3)
+LAYERS = {"serial": LAYER_SERIAL, "pool": LAYER_POOL, "numba": LAYER_NUMBA}
+
+FUTEX_WAIT, FUTEX_WAKE = 128, 129  # both "private": within this process
+SIG_SETMASK = 2
+SIGNAL_SET_WORDS = 16
+_FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98}
+_MADV_WIPEONFORK = 18
+
+
+# --- what this machine has ----------------------------------------------------------------------
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: by affinity, and by the quota of its control group."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return count if quota is None else max(1, min(count, math.ceil(quota)))
+
+
+def _cgroup_quota(root: Path = Path("/")) -> float | None:
+    """CPUs' worth of time that Linux grants this control group; None where it sets no limit."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    quotas = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        base = root / "sys/fs/cgroup"
+        if "cpu" in controllers.split(","):
+            base /= "cpu"
+        elif controllers:
+            continue
+        # A container may see its own group's files at the root, whatever its path says. A parent
+        # group's limit holds for its children, too.
+        inside = Path(path.lstrip("/"))
+        for group in (inside, *inside.parents):
+            quotas += _group_quota(base / group)
+    return min(quotas, default=None)
+
+
+def _group_quota(group: Path) -> list[float]:
+    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = " ".join((group / name).read_text() for name in names).split()
+            if quota not in ("max", "-1"):
+                return [int(quota) / int(period)]
+    return []
+
+
+def last_level_cache() -> int:
+    """Bytes of the largest cache of the CPU; 32 MiB where the system does not tell."""
+    sizes = [32 << 20]
+    for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        with contextlib.suppress(OSError, ValueError):
+            kibibytes = (index / "size").read_text().strip().removesuffix("K")
+            sizes.append(int(kibibytes) << 10)
+    return max(sizes[1:], default=sizes[0])
+
+
+# --- the pool -----------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_chosen_threads: int | None = None
+
+
+class _Pool:
+    """The shared memory and the layer that runs on it; one for the process."""
+
+    def __init__(self) -> None:
+        self.layer = _choose_layer()
+        self._memory = _wiped_on_fork(8 * STATE_WORDS)
+        view = (ctypes.c_int64 * STATE_WORDS).from_buffer(self._memory)
+        # Workers and NumPy's loops use this memory until the very end of the process.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(view))
+        self.words = view
+        self.address = ctypes.addressof(view)
+        self.configure()
+
+    def configure(self) -> None:
+        """Fill the memory with what the driver needs to know; no worker may be running."""
+        ctypes.memset(self.address, 0, 8 * STATE_WORDS)
+        self.words[STREAM_FROM] = last_level_cache()
+        if self.layer == "pool":
+            self._configure_workers()
+        elif self.layer == "numba":
+            self._configure_numba_layer()
+        self.words[LAYER] = LAYERS[self.layer]
+        self.words[THREADS] = get_num_threads()
+
+    def _configure_workers(self) -> None:
+        from fastact.cpu import native
+
+        libc = _libc()
+        self.words[FUTEX] = _FUTEX_NUMBER[platform.machine()]
+        for slot, function in (
+            (SYSCALL, libc.syscall),
+            (SCHED_GETCPU, libc.sched_getcpu),
+            (SCHED_YIELD, libc.sched_yield),
+            (PTHREAD_CREATE, libc.pthread_create),
+            (PTHREAD_SIGMASK, libc.pthread_sigmask),
+            (PTHREAD_SETAFFINITY, libc.pthread_setaffinity_np),
+            (CLOCK_GETTIME, libc.clock_gettime),
+        ):
+            self.words[slot] = ctypes.cast(function, ctypes.c_void_p).value or 0
+        for cpu in os.sched_getaffinity(0):
+            if cpu < 8 * CPU_MASK_BYTES:
+                bit = 1 << (cpu % 64)
+                mask = self.words[CPU_MASK + cpu // 64] | bit
+                self.words[CPU_MASK + cpu // 64] = mask - (1 << 64) if mask >> 63 == 1 else mask
+        self.words[WORKER_FUNCTION] = compiler.load(native.WORKER)
+
+    def _configure_numba_layer(self) -> None:
+        from fastact.cpu import native
+
+        layer = _numba_layer()
+        if layer is None:
+            self.layer = "serial"
+            return
+        self.words[PARALLEL_FOR] = layer.parallel_for
+        self.words[SPLIT_FUNCTION] = compiler.load(native.SPLIT)
+
+    def stop(self) -> None:
+        """End the workers; calls run serially until ``configure`` or ``resume``."""
+        self.words[THREADS] = 0
+        # A call that is being shared out finishes first; the driver looks at THREADS again once it
+        # has the lock.
+        while self.words[LOCK] != 0:
+            time.sleep(0)
+        self.words[STOP] = 1
+        libc = _libc() if self.words[CREATED] else None
+        for number in range(self.words[CREATED]):
+            record = WORKERS + number * WORKER_WORDS
+            asleep = ctypes.c_void_p(self.address + 8 * (record + WORKER_ASLEEP))
+            libc.syscall(ctypes.c_long(self.words[FUTEX]), asleep, FUTEX_WAKE, 1)
+            libc.pthread_join(ctypes.c_ulong(self.words[record + WORKER_THREAD]), None)
+        self.words[CREATED] = self.words[AWAKE] = self.words[STOP] = 0
+
+    def resume(self) -> None:
+        self.words[THREADS] = get_num_threads()
+
+
+def _wiped_on_fork(nbytes: int) -> mmap.mmap:
+    """Zeroed memory that is zero again in a forked child, where there are no workers.
+
+    All zero means "serial", so even a child that was forked behind Python's back is safe.
+    """
+    if sys.platform != "linux":
+        return mmap.mmap(-1, nbytes)
+    memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # Linux before 4.14: os.register_at_fork has to do
+        memory.madvise(_MADV_WIPEONFORK)
+    return memory
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def _choose_layer() -> str:
+    chosen = os.environ.get("FASTACT_THREADING_LAYER", "").lower()
+    has_pool = sys.platform == "linux" and platform.machine() in _FUTEX_NUMBER
+    if not chosen:
+        return "pool" if has_pool else "numba"
+    if chosen not in LAYERS:
+        names = ", ".join(sorted(LAYERS))
+        raise ValueError(f"FASTACT_THREADING_LAYER is {chosen!r}; it must be one of {names}")
+    return "numba" if chosen == "pool" and not has_pool else chosen
+
+
+def _numba_layer():  # type: ignore[no-untyped-def]
+    """The extension module of Numba's TBB or OpenMP layer, started; None where there is neither.
+
+    Numba's third layer, workqueue, ends the process when two threads use it at once (Numba issue
+    7872), and the second thread may be a user's own ``prange``.
+    """
+    import importlib
+
+    import numba
+    from numba.np.ufunc.parallel import _launch_threads
+
+    _launch_threads()
+    module = {"tbb": "tbbpool", "omp": "omppool"}.get(numba.threading_layer())
+    return module and importlib.import_module(f"numba.np.ufunc.{module}")
+
+
+_pool: _Pool | None = None
+
+
+def pool() -> _Pool:
+    """The pool, made on first use. No thread is started before a call is large enough for it."""
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = _Pool()
+            atexit.register(_pool.stop)
+    return _pool
+
+
+def threading_layer() -> str:
+    """Who shares out large calls: ``"pool"``, ``"numba"`` or ``"serial"``."""
+    return pool().layer
+
+
+# --- forks --------------------------------------------------------------------------------------
+
+
+def _before_fork() -> None:
+    # No worker survives a fork; and Python 3.12 warns of forks with threads running.
+    _lock.acquire()
+    if _pool is not None:
+        _pool.stop()
+
+
+def _after_fork_in_parent() -> None:
+    if _pool is not None:
+        _pool.resume()
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    if _pool is not None:
+        if _pool.layer == "numba":
+            # GNU OpenMP ends a forked child at its first parallel call.
+            _pool.layer = "serial"
+        _pool.configure()
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+def get_num_threads() -> int:
+    """Number of threads that a large call may use, the calling one included.
+
+    The default is ``FASTACT_NUM_THREADS``, else the number of CPUs that this process may use, by
+    its affinity and by its control group's quota.
+
+    >>> fa.get_num_threads() >= 1
+    True
+    """
+    if _chosen_threads is not None:
+        return _chosen_threads
+    text = os.environ.get("FASTACT_NUM_THREADS")
+    if text is None:
+        return available_cpus()
+    try:
+        return _checked(int(text), "FASTACT_NUM_THREADS")
+    except ValueError:
+        raise ValueError(
+            f"FASTACT_NUM_THREADS is {text!r}; it must be a number from 1 to {MAX_WORKERS + 1}"
+        ) from None
+
+
+def set_num_threads(n: int) -> None:
+    """Let large calls use ``n`` threads, the calling one included, from now on.
+
+    The setting holds for the whole process. 1 means that every call runs on the caller's thread.
+
+    Raises
+    ------
+    TypeError
+        If ``n`` is not an integer.
+    ValueError
+        If ``n`` is less than 1 or greater than 256.
+    """
+    global _chosen_threads
+    _chosen_threads = _checked(n, "set_num_threads: n")
+    with _lock:
+        if _pool is not None:
+            _pool.resume()
+
+
+@contextlib.contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """Let large calls use ``n`` threads inside a ``with`` block.
+
+    >>> with fa.num_threads(1):
+    ...     fa.get_num_threads()
+    1
+    """
+    global _chosen_threads
+    before = _chosen_threads
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        _chosen_threads = before
+        with _lock:
+            if _pool is not None:
+                _pool.resume()
+
+
+def _checked(n: int, name: str) -> int:
+    try:
+        value = operator.index(n)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(n).__name__}") from None
+    if not 1 <= value <= MAX_WORKERS + 1:
+        raise ValueError(f"{name} must be from 1 to {MAX_WORKERS + 1}, got {value}")
+    return value
