@@ -32,6 +32,7 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 __all__ = ["X86", "Unit", "cache_directory", "cpu_features", "cpu_name", "load"]
 
 _lock = threading.RLock()
+_addresses: dict[str, int] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +67,14 @@ class Unit:
 def load(unit: Unit) -> int:
     """Address of ``unit``'s machine code: from this machine's cache, else compiled now."""
     with _lock:
-        path = _cached_path(unit)
-        code = _read(path)
-        if code is None:
-            code = _compile(unit)
-            _write(path, code)
-        return _link(code, unit.symbol)
+        if unit.symbol not in _addresses:
+            path = _cached_path(unit)
+            code = _read(path)
+            if code is None:
+                code = _compile(unit)
+                _write(path, code)
+            _addresses[unit.symbol] = _link(code, unit.symbol)
+        return _addresses[unit.symbol]
 
 
 # --- where and for what machine -----------------------------------------------------------------
@@ -172,29 +175,26 @@ def _compile(unit: Unit) -> bytes:
     # error_model: without it every division carries a branch for ZeroDivisionError, and the loop
     # stays scalar.
     compiled = cfunc(signature, error_model="numpy")(function)
-    llvm = _llvm()
+    llvm, machine = _llvm(), _target_machine()
     module = llvm.parse_assembly(compiled.inspect_llvm())
     for definition in module.functions:
         if definition.name == compiled.native_name:
             definition.name = unit.symbol
         elif not definition.is_declaration:
             definition.linkage = llvm.Linkage.internal
-    machine = _target_machine()
-    _drop_unused(module, machine)
-    return machine.emit_object(module)
-
-
-def _drop_unused(module: Any, machine: Any) -> None:
-    """Remove what only Numba's Python-facing wrappers used: they call into Numba's runtime."""
-    llvm = _llvm()
+            definition.add_function_attribute("alwaysinline")
     for variable in module.global_variables:
         if not variable.is_declaration:
             variable.linkage = llvm.Linkage.internal
-    options = llvm.create_pipeline_tuning_options(speed_level=0)
+    # With the function inlined into Numba's wrapper for C, it is plain that no Python exception
+    # comes out of it; what is left of Numba's runtime goes.
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
     builder = llvm.create_pass_builder(machine, options)
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, builder)
+    builder.getModulePassManager().run(module, builder)
+    missing = [f.name for f in module.functions if f.is_declaration and "." not in f.name]
+    if set(missing) - {"memcpy", "memset"}:
+        raise RuntimeError(f"machine code of {unit.name} would need {missing} from Numba's runtime")
+    return machine.emit_object(module)
 
 
 def _link(code: bytes, symbol: str) -> int:

@@ -11,6 +11,10 @@ that had it before. Whoever reads a job that is being replaced fails to claim, b
 generation has changed. The caller returns when the pieces that were claimed are done: it never
 waits for a worker that has not begun, and where no worker comes the loop is simply serial.
 
+The functions below that carry a signature are compiled one by one, and call each other through
+addresses in the pool's state: a function that Numba links into another one is optimized again in
+every place. ``driver`` is all that a small call needs; the others are compiled when a call is large.
+
 Importing this module imports Numba.
 """
 
@@ -28,6 +32,7 @@ from fastact.cpu.intrinsics import (
     call_c,
     call_loop,
     compare_and_swap,
+    copy_words,
     float_state,
     pause,
     set_float_state,
@@ -38,12 +43,19 @@ from fastact.cpu.intrinsics import (
     word,
 )
 
-compiled = njit(error_model="numpy")
+compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 _byte = types.CPointer(types.uint8)
 _words = types.CPointer(types.intp)
-LOOP_SIGNATURE = types.void(types.CPointer(_byte), _words, _words, _byte)
-WORKER_SIGNATURE = types.int64(types.int64)
+_loop = types.void(types.CPointer(_byte), _words, _words, _byte)
+SIGNATURES = {
+    "driver": _loop,
+    "large": _loop,
+    "split": _loop,
+    "elements": types.int64(types.int64, types.int64, types.int64),
+    "pieces": types.int64(types.int64, types.int64),
+    "worker": types.int64(types.int64),
+}
 
 one_word = stack(8)
 two_words = stack(16)
@@ -54,72 +66,73 @@ cpu_mask = stack(p.CPU_MASK_BYTES)
 signal_set = stack(8 * p.SIGNAL_SET_WORDS)
 
 
+
+# Numba's own min, max and abs contain code that raises.
+
+
+@compiled
+def smaller(a, b):
+    return a if a < b else b
+
+
+@compiled
+def larger(a, b):
+    return a if a > b else b
+
+
+@compiled
+def magnitude(a):
+    return a if a >= 0 else -a
+
+
 # --- a range of elements ------------------------------------------------------------------------
 
 
-@compiled
-def run_range(job, first, count):
+def elements(job, first, count):
     """Run elements ``first`` to ``first + count`` of a job on this thread."""
     dimensions = one_word()
     args = operand_words()
-    operands = word(job, p.JOB_OPERANDS)
-    steps = job + 8 * p.JOB_STEPS
-    for k in range(operands):
-        set_word(args, k, word(job, p.JOB_ARGS + k) + first * word(steps, k))
-    if word(job, p.JOB_STREAM) != 0:
-        stream_range(job, args, steps, count)
-    else:
-        set_word(dimensions, 0, count)
-        call_loop(word(job, p.JOB_LOOP), args, dimensions, steps, 0)
-
-
-@compiled
-def stream_range(job, args, steps, count):
-    """The same with non-temporal stores: tiles are computed in the L1 cache and copied past it.
-
-    An ordinary store to memory that is in no cache reads it first; see ``pool.STREAM_FROM``.
-    """
-    dimensions = one_word()
-    tile = tile_bytes()
     loop = word(job, p.JOB_LOOP)
+    steps = job + 8 * p.JOB_STEPS
     out = word(job, p.JOB_OPERANDS) - 1
+    for k in range(out + 1):
+        set_word(args, k, word(job, p.JOB_ARGS + k) + first * word(steps, k))
+    if word(job, p.JOB_STREAM) == 0:
+        set_word(dimensions, 0, count)
+        call_loop(loop, args, dimensions, steps, 0)
+        return 0
+
+    # With non-temporal stores: tiles are computed in the L1 cache and copied past it. An ordinary
+    # store to memory that is in no cache reads it first.
+    tile = tile_bytes()
     itemsize = word(steps, out)
     destination = word(args, out)
-    unaligned = min(count, (-destination % LINE) // itemsize)
-    if unaligned > 0:
-        set_word(dimensions, 0, unaligned)
+    until_aligned = (-destination & (LINE - 1)) // itemsize
+    while count > 0:
+        size = smaller(count, p.TILE_BYTES // itemsize)
+        whole_lines = size * itemsize & -LINE
+        if until_aligned > 0:
+            size = smaller(count, until_aligned)
+            whole_lines = until_aligned = 0
+        elif whole_lines > 0:
+            size = whole_lines // itemsize
+        set_word(args, out, tile if whole_lines > 0 else destination)
+        set_word(dimensions, 0, size)
         call_loop(loop, args, dimensions, steps, 0)
-        advance(args, steps, out, unaligned)
-        destination += unaligned * itemsize
-        count -= unaligned
-    set_word(args, out, tile)
-    while count * itemsize >= LINE:
-        nbytes = min(p.TILE_BYTES, count * itemsize // LINE * LINE)
-        set_word(dimensions, 0, nbytes // itemsize)
-        call_loop(loop, args, dimensions, steps, 0)
-        for offset in range(0, nbytes, LINE):
+        for offset in range(0, whole_lines, LINE):
             stream_line(destination + offset, tile + offset)
-        advance(args, steps, out, nbytes // itemsize)
-        destination += nbytes
-        count -= nbytes // itemsize
-    if count > 0:
-        set_word(args, out, destination)
-        set_word(dimensions, 0, count)
-        call_loop(loop, args, dimensions, steps, 0)
+        for k in range(out):
+            set_word(args, k, word(args, k) + size * word(steps, k))
+        destination += size * itemsize
+        count -= size
     stream_fence()
-
-
-@compiled
-def advance(args, steps, inputs, count):
-    for k in range(inputs):
-        set_word(args, k, word(args, k) + count * word(steps, k))
+    return 0
 
 
 # --- claiming pieces ----------------------------------------------------------------------------
 
 
-@compiled
-def run_pieces(state, worker):
+def pieces(state, worker):
     """Claim and run pieces of the current job until none is left; how many this thread ran.
 
     ``worker`` is the worker's number, or -1 for the caller.
@@ -134,8 +147,7 @@ def run_pieces(state, worker):
         if front >= back:
             return ran
         # A copy, because the job may be replaced while it is read. Then the claim below fails.
-        for i in range(p.JOB_WORDS):
-            set_word(job, i, word(state, p.JOB + i))
+        copy_words(job, state + 8 * p.JOB, p.JOB_WORDS)
         if worker >= word(job, p.JOB_WORKERS):
             return ran
         if worker < 0:
@@ -148,7 +160,8 @@ def run_pieces(state, worker):
                 set_float_state(word(job, p.JOB_FLOAT_STATE))
             size = word(job, p.JOB_PIECE)
             first = piece * size
-            run_range(job, first, min(size, word(job, p.JOB_COUNT) - first))
+            count = smaller(size, word(job, p.JOB_COUNT) - first)
+            call_c(word(state, p.ELEMENTS), job, first, count, 0, 0, 0, 0, 0)
             atomic_add(state + 8 * p.DONE, 1)
             ran += 1
         ticket = atomic_load(ticket_at)
@@ -173,7 +186,7 @@ def worker(record):
     atomic_add(state + 8 * p.AWAKE, 1)
     idle_since = now(state)
     while atomic_load(state + 8 * p.STOP) == 0:
-        if run_pieces(state, number) > 0:
+        if call_c(word(state, p.PIECES), state, number, 0, 0, 0, 0, 0, 0) > 0:
             idle_since = now(state)
         for _ in range(p.PAUSES_PER_LOOK):
             pause()
@@ -255,11 +268,11 @@ def wake(state, wanted):
 @compiled
 def run_shared(state, job, nanoseconds):
     """Run a job together with the pool; False if nobody would help, and nothing was done."""
-    wanted = min(word(state, p.THREADS) - 1, max(1, nanoseconds // p.SHARE_NS))
+    wanted = smaller(word(state, p.THREADS) - 1, larger(1, nanoseconds // p.SHARE_NS))
     worth_waking = nanoseconds >= p.WAKE_NS
     if worth_waking and word(state, p.CREATED) < wanted:
         create_workers(state, wanted)
-    wanted = min(wanted, word(state, p.CREATED))
+    wanted = smaller(wanted, word(state, p.CREATED))
     if wanted < 1:
         return False
     awake = atomic_load(state + 8 * p.AWAKE)
@@ -267,24 +280,23 @@ def run_shared(state, job, nanoseconds):
         return False
 
     count = word(job, p.JOB_COUNT)
-    piece = max(p.PIECE_ELEMENTS, count // ((wanted + 1) * p.PIECES_PER_THREAD))
+    piece = larger(p.PIECE_ELEMENTS, count // ((wanted + 1) * p.PIECES_PER_THREAD))
     out_step = word(job, p.JOB_STEPS + word(job, p.JOB_OPERANDS) - 1)
-    piece = min(piece, p.PIECE_BYTES // abs(out_step))
-    piece = max((piece + LINE - 1) // LINE * LINE, count // 0xFFFF + 1)
-    pieces = (count + piece - 1) // piece
+    piece = smaller(piece, p.PIECE_BYTES // magnitude(out_step))
+    piece = larger((piece + LINE - 1) // LINE * LINE, count // 0xFFFF + 1)
+    total = (count + piece - 1) // piece
     set_word(job, p.JOB_PIECE, piece)
     set_word(job, p.JOB_WORKERS, wanted)
-    for i in range(p.JOB_WORDS):
-        set_word(state, p.JOB + i, word(job, i))
+    copy_words(state + 8 * p.JOB, job, p.JOB_WORDS)
     atomic_store(state + 8 * p.DONE, 0)
     generation = (atomic_load(state + 8 * p.TICKET) >> 32) + 1
-    atomic_store(state + 8 * p.TICKET, (generation << 32) | pieces)
+    atomic_store(state + 8 * p.TICKET, (generation << 32) | total)
 
     if worth_waking and awake < wanted:
         wake(state, wanted)
-    run_pieces(state, -1)
+    call_c(word(state, p.PIECES), state, -1, 0, 0, 0, 0, 0, 0)
     looks = 0
-    while atomic_load(state + 8 * p.DONE) < pieces:
+    while atomic_load(state + 8 * p.DONE) < total:
         looks += 1
         if looks < p.LOOKS_BEFORE_YIELD:
             pause()
@@ -296,11 +308,9 @@ def run_shared(state, job, nanoseconds):
 def split(args, dimensions, steps, data):
     """One thread's share of a job under Numba's own threading layer."""
     job = job_words()
-    for i in range(p.JOB_WORDS):
-        set_word(job, i, word(address(data), i))
-    for k in range(word(job, p.JOB_OPERANDS)):
-        set_word(job, p.JOB_ARGS + k, address(args[k]))
-    run_range(job, 0, dimensions[0])
+    copy_words(job, address(data), p.JOB_WORDS)
+    copy_words(job + 8 * p.JOB_ARGS, address(args), word(job, p.JOB_OPERANDS))
+    call_c(word(job, p.JOB_ELEMENTS), job, 0, dimensions[0], 0, 0, 0, 0, 0)
 
 
 @compiled
@@ -340,36 +350,36 @@ def share(state, job, nanoseconds):
     return shared
 
 
-@compiled
-def run_large(kernel, args, count, steps):
+def large(args_pointer, dimensions, steps_pointer, data):
+    """A call of many elements: split it if that gains time and cannot change the result."""
+    kernel, args, steps = address(data), address(args_pointer), address(steps_pointer)
+    count = dimensions[0]
     state = word(kernel, p.KERNEL_STATE)
     operands = word(kernel, p.KERNEL_OPERANDS)
     itemsizes = kernel + 8 * p.KERNEL_ITEMSIZES
     itemsize = word(itemsizes, operands - 1)
     job = job_words()
+    copy_words(job + 8 * p.JOB_ARGS, args, operands)
+    copy_words(job + 8 * p.JOB_STEPS, steps, operands)
     out = word(args, operands - 1)
     out_step = word(steps, operands - 1)
     out_span = out_step * (count - 1)
-    out_low, out_high = out + min(out_span, 0), out + max(out_span, 0) + itemsize
+    out_low, out_high = out + smaller(out_span, 0), out + larger(out_span, 0) + itemsize
     # The output must not overlap itself, or an input other than element by element: the serial
     # loop gives the result of going from first to last, which pieces would not.
-    independent = abs(out_step) >= itemsize
+    independent = magnitude(out_step) >= itemsize
     in_place = False
-    nbytes = abs(out_step) * count
+    nbytes = magnitude(out_step) * count
     for k in range(operands - 1):
         start, step = word(args, k), word(steps, k)
         span = step * (count - 1)
-        nbytes += abs(step) * count
-        high = start + max(span, 0) + word(itemsizes, k)
-        if start + min(span, 0) < out_high and out_low < high:
+        nbytes += magnitude(step) * count
+        high = start + larger(span, 0) + word(itemsizes, k)
+        if start + smaller(span, 0) < out_high and out_low < high:
             if start == out and step == out_step:
                 in_place = True
             else:
                 independent = False
-        set_word(job, p.JOB_ARGS + k, start)
-        set_word(job, p.JOB_STEPS + k, step)
-    set_word(job, p.JOB_ARGS + operands - 1, out)
-    set_word(job, p.JOB_STEPS + operands - 1, out_step)
     stream = (
         independent
         and not in_place
@@ -377,6 +387,7 @@ def run_large(kernel, args, count, steps):
         and nbytes >= word(state, p.STREAM_FROM)
     )
     set_word(job, p.JOB_LOOP, word(kernel, p.KERNEL_LOOP))
+    set_word(job, p.JOB_ELEMENTS, word(state, p.ELEMENTS))
     set_word(job, p.JOB_OPERANDS, operands)
     set_word(job, p.JOB_COUNT, count)
     set_word(job, p.JOB_STREAM, 1 if stream else 0)
@@ -388,19 +399,18 @@ def run_large(kernel, args, count, steps):
     if independent and nanoseconds >= p.AWAKE_NS and word(state, p.THREADS) > 1:
         if share(state, job, nanoseconds):
             return
-    run_range(job, 0, count)
+    call_c(word(state, p.ELEMENTS), job, 0, count, 0, 0, 0, 0, 0)
 
 
 def driver(args, dimensions, steps, data):
     """The inner loop that NumPy calls; ``data`` is the address of a kernel record."""
     kernel = address(data)
-    count = dimensions[0]
     # Comparing with NaN, or a product that is then discarded, sets flags that NumPy would report
     # as a RuntimeWarning.
     flags = float_state()
-    if count < p.SMALL:
-        loop = word(kernel, p.KERNEL_LOOP)
-        call_loop(loop, address(args), address(dimensions), address(steps), 0)
-    else:
-        run_large(kernel, address(args), count, address(steps))
+    function = word(kernel, p.KERNEL_LOOP)
+    if dimensions[0] >= p.SMALL:
+        # 0 in a child that was forked behind Python's back: its copy of the state is empty.
+        function = word(word(kernel, p.KERNEL_STATE), p.LARGE) or function
+    call_loop(function, address(args), address(dimensions), address(steps), kernel)
     set_float_state(flags)

@@ -150,14 +150,27 @@ def set_word(typingctx, base, index, value):
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
+@intrinsic
+def copy_words(typingctx, destination, source, count):
+    def codegen(context, builder, signature, arguments):
+        to, source = (_pointer(builder, a, _byte) for a in arguments[:2])
+        nbytes = builder.shl(arguments[2], ir.Constant(_word, 3))
+        cgutils.raw_memcpy(builder, to, source, nbytes, 1, align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
 def stack(nbytes: int) -> Any:
     """An intrinsic that gives the address of ``nbytes`` on the stack, aligned to a cache line."""
 
     @intrinsic
     def allocate(typingctx):
         def codegen(context, builder, signature, arguments):
-            # alloca_once puts it into the entry block: inside a loop it would grow the stack.
-            memory = cgutils.alloca_once(builder, ir.ArrayType(_byte, nbytes))
+            # In the entry block, because inside a loop it would grow the stack. Numba's alloca_once
+            # would fill it with zeros at every call (and LLVM would think for 1.5 s about 4 KiB).
+            with builder.goto_entry_block():
+                memory = builder.alloca(ir.ArrayType(_byte, nbytes))
             memory.align = 64
             return builder.ptrtoint(memory, _word)
 

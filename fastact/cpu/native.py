@@ -1,26 +1,23 @@
-"""The compiled functions that every kernel shares, as units for the compiler."""
+"""The compiled functions of ``driver``, which every kernel shares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from fastact.cpu.compiler import Unit
+from fastact.cpu.compiler import Unit, load
 
-__all__ = ["DRIVER", "SPLIT", "WORKER"]
+__all__ = ["shared"]
 
 _MODULES = ("fastact.cpu.driver", "fastact.cpu.intrinsics", "fastact.cpu.pool")
 
 
-def _unit(name: str, signature: str) -> Unit:
+def shared(name: str) -> int:
+    """Address of a function of ``driver``."""
+
     def build() -> tuple[Callable[..., Any], Any]:
         from fastact.cpu import driver
 
-        return getattr(driver, name), getattr(driver, signature)
+        return getattr(driver, name), driver.SIGNATURES[name]
 
-    return Unit(name, build, _MODULES)
-
-
-DRIVER = _unit("driver", "LOOP_SIGNATURE")
-SPLIT = _unit("split", "LOOP_SIGNATURE")
-WORKER = _unit("worker", "WORKER_SIGNATURE")
+    return load(Unit(name, build, _MODULES))

@@ -25,7 +25,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastact.cpu import compiler
+from fastact.cpu import native
+from fastact.cpu.placeholder import address_of, placeholder
 
 __all__ = [
     "get_num_threads",
@@ -72,16 +73,19 @@ KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_OPERANDS, KERNEL_ITEMSIZES = rang
 KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
 
 # The pool's state. What is written by one side and polled by another has a cache line to itself.
-THREADS, LAYER, STREAM_FROM, CREATED, WORKER_FUNCTION, PARALLEL_FOR, SPLIT_FUNCTION = range(7)
+THREADS, LAYER, STREAM_FROM, CREATED = range(4)
+LARGE, ELEMENTS, PIECES, WORKER_FUNCTION = range(4, 8)
 SYSCALL, FUTEX, SCHED_GETCPU, SCHED_YIELD = range(8, 12)
 PTHREAD_CREATE, PTHREAD_SIGMASK, PTHREAD_SETAFFINITY, CLOCK_GETTIME = range(12, 16)
-STOP, LOCK, TICKET, DONE, AWAKE = range(16, 56, 8)
-JOB = 56
+PARALLEL_FOR, SPLIT_FUNCTION = 16, 17
+STOP, LOCK, TICKET, DONE, AWAKE = range(24, 64, 8)
+JOB = 64
 JOB_LOOP, JOB_OPERANDS, JOB_COUNT, JOB_PIECE, JOB_STREAM, JOB_WORKERS, JOB_FLOAT_STATE = range(7)
-JOB_ARGS = 7
+JOB_ELEMENTS, JOB_ARGS = 7, 8
 JOB_STEPS = JOB_ARGS + MAX_OPERANDS
 JOB_WORDS = JOB_STEPS + MAX_OPERANDS
 CPU_MASK = 96
+assert JOB + JOB_WORDS <= CPU_MASK
 CPU_MASK_BYTES = 128
 WORKERS = 112
 WORKER_ASLEEP, WORKER_STATE, WORKER_NUMBER, WORKER_THREAD, WORKER_EXCLUDED = range(5)
@@ -163,6 +167,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.layer = _choose_layer()
+        self._large = 0
         self._memory = _wiped_on_fork(8 * STATE_WORDS)
         view = (ctypes.c_int64 * STATE_WORDS).from_buffer(self._memory)
         # Workers and NumPy's loops use this memory until the very end of the process.
@@ -175,16 +180,26 @@ class _Pool:
         """Fill the memory with what the driver needs to know; no worker may be running."""
         ctypes.memset(self.address, 0, 8 * STATE_WORDS)
         self.words[STREAM_FROM] = last_level_cache()
+        if not self._large:
+            self.words[LARGE] = address_of(_large_placeholder)
+            return
+        self.words[ELEMENTS] = native.shared("elements")
         if self.layer == "pool":
             self._configure_workers()
         elif self.layer == "numba":
             self._configure_numba_layer()
         self.words[LAYER] = LAYERS[self.layer]
         self.words[THREADS] = get_num_threads()
+        self.words[LARGE] = self._large
+
+    def load_large(self) -> int:
+        """Load what calls of many elements need; the first such call gets here."""
+        if not self._large:
+            self._large = native.shared("large")
+            self.configure()
+        return self._large
 
     def _configure_workers(self) -> None:
-        from fastact.cpu import native
-
         libc = _libc()
         self.words[FUTEX] = _FUTEX_NUMBER[platform.machine()]
         for slot, function in (
@@ -202,17 +217,16 @@ class _Pool:
                 bit = 1 << (cpu % 64)
                 mask = self.words[CPU_MASK + cpu // 64] | bit
                 self.words[CPU_MASK + cpu // 64] = mask - (1 << 64) if mask >> 63 == 1 else mask
-        self.words[WORKER_FUNCTION] = compiler.load(native.WORKER)
+        self.words[PIECES] = native.shared("pieces")
+        self.words[WORKER_FUNCTION] = native.shared("worker")
 
     def _configure_numba_layer(self) -> None:
-        from fastact.cpu import native
-
         layer = _numba_layer()
         if layer is None:
             self.layer = "serial"
             return
         self.words[PARALLEL_FOR] = layer.parallel_for
-        self.words[SPLIT_FUNCTION] = compiler.load(native.SPLIT)
+        self.words[SPLIT_FUNCTION] = native.shared("split")
 
     def stop(self) -> None:
         """End the workers; calls run serially until ``configure`` or ``resume``."""
@@ -277,6 +291,11 @@ def _numba_layer():  # type: ignore[no-untyped-def]
     _launch_threads()
     module = {"tbb": "tbbpool", "omp": "omppool"}.get(numba.threading_layer())
     return module and importlib.import_module(f"numba.np.ufunc.{module}")
+
+
+@placeholder
+def _large_placeholder(data: int) -> int:
+    return pool().load_large()
 
 
 _pool: _Pool | None = None

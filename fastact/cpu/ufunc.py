@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastact.cpu import compiler, native, pool
+from fastact.cpu.placeholder import LOOP_TYPE, address_of, placeholder
 from fastact.dtypes import Kind
 
 __all__ = ["Loop", "make"]
@@ -42,7 +42,7 @@ def make(name: str, doc: str, inputs: int, loops: Sequence[Loop]) -> np.ufunc:
     builtin = [loop for loop in loops if all(dtype.isbuiltin == 1 for dtype in loop.dtypes)]
     kernels = [_Kernel(loop) for loop in loops]
     types = bytes(dtype.num for loop in builtin for dtype in loop.dtypes)
-    functions = (ctypes.c_void_p * len(builtin))(*[_placeholder_address()] * len(builtin))
+    functions = (ctypes.c_void_p * len(builtin))(*[address_of(_kernel_placeholder)] * len(builtin))
     data = (ctypes.c_void_p * len(builtin))()
     # NumPy copies none of these: they live as long as the process.
     tables = (functions, data, types, name.encode(), doc.encode())
@@ -60,7 +60,7 @@ def make(name: str, doc: str, inputs: int, loops: Sequence[Loop]) -> np.ufunc:
             position += 1
         else:
             kernel.install = functools.partial(_register_user_loop, ufunc, kernel)
-            kernel.install(_placeholder_address())
+            kernel.install(address_of(_kernel_placeholder))
     return ufunc
 
 
@@ -82,17 +82,13 @@ class _Kernel:
         self.address = ctypes.addressof(self._record)
         _kernels[self.address] = self
 
-    @property
-    def loaded(self) -> bool:
-        return self._record[pool.KERNEL_LOOP] != 0
-
     def load(self) -> None:
         """Get the machine code and let NumPy call it."""
         with _load_lock:
-            if self.loaded:
+            if self._record[pool.KERNEL_LOOP]:
                 return
             record, kinds = self._record, self.loop.kinds
-            driver = compiler.load(native.DRIVER)
+            driver = native.shared("driver")
             function = compiler.load(self.loop.unit())
             record[pool.KERNEL_STATE] = pool.pool().address
             record[pool.KERNEL_OPERANDS] = len(kinds)
@@ -112,7 +108,7 @@ def _picoseconds_per_element(function: int, kinds: Sequence[Kind]) -> int:
     buffers = [np.zeros(_COST_ELEMENTS * size, np.uint8) for size in sizes]
     args = (ctypes.c_void_p * len(kinds))(*[b.ctypes.data for b in buffers])
     steps = (ctypes.c_ssize_t * len(kinds))(*sizes)
-    loop = _LOOP_TYPE(function)
+    loop = LOOP_TYPE(function)
 
     def seconds(count: int) -> float:
         dimensions = (ctypes.c_ssize_t * 1)(count)
@@ -127,72 +123,10 @@ def _picoseconds_per_element(function: int, kinds: Sequence[Kind]) -> int:
     return max(1, round(elapsed * 1e12 / _COST_ELEMENTS))
 
 
-# --- the placeholder ----------------------------------------------------------------------------
-
-_LOOP_TYPE = ctypes.CFUNCTYPE(
-    None,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-)
-
-
-@_LOOP_TYPE
-def _placeholder(args: int, dimensions: int, steps: int, data: int) -> None:
-    """The inner loop of a kernel that is not loaded: load it, then run the call.
-
-    An inner loop cannot fail, NumPy would return whatever is in the output array. So the kernel is
-    loaded whatever signal handlers raise meanwhile (Ctrl-C), and that is raised after the call.
-    """
-    flags = _floating_point_flags()
-    kernel, raised, ended = _kernels[data], None, threading.Event()
-    try:
-        while not kernel.loaded:
-            try:
-                kernel.load()
-            except Exception:
-                raised = RuntimeError
-                raise  # ctypes prints it
-            except BaseException as interruption:
-                raised = type(interruption)
-        _restore_floating_point_flags(flags)
-        _LOOP_TYPE(compiler.load(native.DRIVER))(args, dimensions, steps, data)
-    finally:
-        if raised is not None:
-            caller = threading.get_ident()
-            threading.Thread(target=_raise_after, args=(ended, caller, raised), daemon=True).start()
-            ended.set()
-
-
-def _placeholder_address() -> int:
-    return ctypes.cast(_placeholder, ctypes.c_void_p).value or 0
-
-
-def _raise_after(ended: threading.Event, thread: int, error: type[BaseException]) -> None:
-    """Raise ``error`` in another thread once its callback has returned."""
-    ended.wait()
-    # The callback still has to return: what is raised inside it is printed and forgotten.
-    time.sleep(0.01)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
-
-
-@functools.cache
-def _floating_point_environment() -> Any:
-    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
-
-
-_ALL_EXCEPTIONS = 0x3D if compiler.X86 else 0x1F
-
-
-def _floating_point_flags() -> Any:
-    flags = ctypes.c_int64()
-    _floating_point_environment().fegetexceptflag(ctypes.byref(flags), _ALL_EXCEPTIONS)
-    return flags
-
-
-def _restore_floating_point_flags(flags: Any) -> None:
-    _floating_point_environment().fesetexceptflag(ctypes.byref(flags), _ALL_EXCEPTIONS)
+@placeholder
+def _kernel_placeholder(data: int) -> int:
+    _kernels[data].load()
+    return native.shared("driver")
 
 
 # --- NumPy's C API ------------------------------------------------------------------------------
