@@ -22,10 +22,14 @@ An entry is a class body with these names:
 ``constraints``
     Inequalities that the parameters must satisfy, each as ``(smaller, larger)``; either side is a
     parameter's name or a number.
+``arrays``
+    How many of the formula's arguments are arrays of the same kind; what follows are parameters.
 ``weights``
     The parameters usually are arrays rather than numbers: kernels get a fast path for them.
 ``reference``
     The paper.
+
+An entry whose name begins with an underscore is a kernel without a public function of its own.
 
 Two rules keep formulas fast and right. They consist of assignments and a ``return``, and choose
 between *values* (``a if c else b``, conditions joined by ``&`` and ``|``), which compiles to code
@@ -52,19 +56,20 @@ class Activation:
     name: str
     doc: str
     formula: Callable[..., Any]
-    derivative: Callable[..., Any]
-    idiom: str
-    backward_idiom: str
-    reference: str
+    derivative: Callable[..., Any] | None = None
+    idiom: str = ""
+    backward_idiom: str = ""
+    reference: str = ""
     about: tuple[str, ...] = ()
     keeps_integers: bool = False
     constraints: tuple[tuple[str | float, str | float], ...] = ()
+    arrays: int = 1
     weights: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Names of the parameters after ``x``, with their defaults."""
-        parameters = list(inspect.signature(self.formula).parameters.values())[1:]
+        """Names of the parameters after the arrays, with their defaults."""
+        parameters = list(inspect.signature(self.formula).parameters.values())[self.arrays :]
         return {p.name: p.default for p in parameters}
 
 
@@ -199,6 +204,23 @@ class prelu:
 
     def derivative(x, weight):
         return 1 if x > 0 else weight
+
+
+@activation
+class rrelu:
+    """Randomized leaky rectified linear unit: x where x > 0, else slope * x, slope being random."""
+
+    about = ("slope where x is not positive: one for each element, or their mean",)
+    reference = "Xu, Wang, Chen and Li, Empirical evaluation of rectified activations, 2015, arXiv:1505.00853"
+    idiom = "np.where(x > 0, x, slope * x)"
+    backward_idiom = "np.where(x > 0, grad, slope * grad)"
+    weights = True
+
+    def formula(x, slope):
+        return x if x > 0 else slope * x
+
+    def derivative(x, slope):
+        return 1 if x > 0 else slope
 
 
 @activation
@@ -407,3 +429,39 @@ class clipped_linear:
     def derivative(x, slope, offset, min_val, max_val):
         line = slope * x + offset
         return slope if (line > min_val) & (line < max_val) else 0
+
+
+# --- kernels that public functions are composed of ----------------------------------------------
+
+
+@activation
+class _relu_at_zero:
+    """relu, of which the derivative at 0 is a parameter."""
+
+    about = ("the derivative at 0",)
+
+    def formula(x, at_zero):
+        return 0 if x <= 0 else x
+
+    def derivative(x, at_zero):
+        return 1 if x > 0 else (at_zero if x == 0 else 0)
+
+
+@activation
+class _relu_of_negative:
+    """relu(-x), the second half of crelu."""
+
+    keeps_integers = True
+
+    def formula(x):
+        return 0 if x >= 0 else -x
+
+
+@activation
+class _crelu_backward:
+    """The gradient of crelu from those of its halves."""
+
+    arrays = 3
+
+    def formula(grad_positive, grad_negative, x):
+        return grad_positive if x > 0 else (-grad_negative if x < 0 else 0)

@@ -1,0 +1,28 @@
+"""Compiled activation functions for NumPy arrays: forward, in place and backward, on all cores.
+
+    import fastact as fa
+
+    y = fa.relu(x)                     # instead of np.maximum(x, 0)
+    dx = fa.relu_backward(dy, x)       # instead of dy * (x > 0)
+    fa.leaky_relu_(x, 0.1)             # in place
+
+The functions are NumPy ufuncs, or call one: ``out=``, ``where=``, ``dtype=``, broadcasting and
+array-likes work as in NumPy. Nothing is compiled at import; a name is built when it is first used,
+a kernel when it is first called, and compiled kernels are kept on disk.
+"""
+
+from typing import Any
+
+from fastact import public as _public
+
+__version__ = "0.1.0"
+__all__ = [*_public.NAMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Two threads may build the same name at once: the first result stays, so that it is one object.
+    return globals().setdefault(name, _public.build(name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_public.NAMES})

@@ -1,0 +1,56 @@
+"""What fastact found on this machine, for bug reports and for the curious."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+
+from fastact.cpu import compiler, pool
+
+__all__ = ["configuration", "show_config"]
+
+
+def configuration() -> dict[str, str]:
+    """Versions, instruction set, threads and cache, as label and text."""
+    directory = compiler.cache_directory()
+    kernels = sorted(directory.glob("*.o")) if directory.is_dir() else []
+    size = sum(path.stat().st_size for path in kernels)
+    writable = os.access(next(p for p in (directory, *directory.parents) if p.exists()), os.W_OK)
+    return {
+        "fastact": _version("fastact"),
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{name: _version(name) for name in ("numpy", "numba", "llvmlite", "ml_dtypes")},
+        "CPU": compiler.cpu_name(),
+        "vector extensions": " ".join(_vector_extensions()) or "baseline",
+        "last-level cache": f"{pool.last_level_cache() >> 20} MiB",
+        "threads": f"{pool.get_num_threads()} (this process may use {pool.available_cpus()} CPUs)",
+        "threading layer": pool.threading_layer(),
+        "kernel cache": f"{directory} ({len(kernels)} kernels, {size / 2**20:.1f} MiB"
+        f"{'' if writable else ', not writable'})",
+    }
+
+
+def show_config() -> None:
+    """Print versions, instruction set, threads, and where compiled kernels are kept.
+
+    >>> fa.show_config()  # doctest: +ELLIPSIS
+    fastact ...
+    """
+    facts = configuration()
+    width = max(map(len, facts))
+    for label, text in facts.items():
+        print(f"{label:{width}}  {text}")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _vector_extensions() -> list[str]:
+    wanted = ("sse2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "neon", "sve")
+    enabled = set(compiler.cpu_features().split(","))
+    return [name for name in wanted if f"+{name}" in enabled]

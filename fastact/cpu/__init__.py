@@ -1,0 +1,1 @@
+"""CPU kernels: compiled inner loops, the worker pool, and the ufuncs made of them."""

@@ -1,0 +1,157 @@
+"""The public functions of elementwise activations, built from the catalogue.
+
+An activation ``f`` gives three: ``f``, ``f_`` (in place) and ``f_backward``, each built when its
+name is first used. Without parameters a function is a NumPy ufunc. With parameters it is a Python
+function that has their names and defaults and calls its ufunc, which it carries as ``.ufunc``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastact import documentation
+from fastact.activations import Activation
+from fastact.cpu import loops
+from fastact.cpu.ufunc import Loop, make
+from fastact.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
+
+__all__ = ["backward", "backward_ufunc", "forward", "forward_ufunc", "in_place"]
+
+
+def forward(entry: Activation) -> Callable[..., Any]:
+    ufunc = forward_ufunc(entry)
+    if not entry.parameters:
+        return ufunc
+    return _define(
+        entry.name,
+        f"x, {_defaults(entry)}, out=None, **keywords",
+        f"{_constraints(entry)}return ufunc(x, {', '.join(entry.parameters)}, out, **keywords)",
+        doc=documentation.forward(entry),
+        ufunc=ufunc,
+    )
+
+
+def in_place(entry: Activation, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``f_``, given ``f``."""
+    arguments = ", ".join(["x", *entry.parameters])
+    return _define(
+        f"{entry.name}_",
+        ", ".join(filter(None, ["x", _defaults(entry)])),
+        f"try:\n"
+        f"    return function({arguments}, out=x)\n"
+        f"except (TypeError, ValueError):\n"
+        f"    check_in_place('{entry.name}_', x, {entry.keeps_integers})\n"
+        f"    raise",
+        doc=documentation.in_place(entry),
+        function=function,
+        check_in_place=check_in_place,
+    )
+
+
+def backward(entry: Activation) -> Callable[..., Any]:
+    ufunc = backward_ufunc(entry)
+    if not entry.parameters:
+        return ufunc
+    arguments = ", ".join(entry.parameters)
+    return _define(
+        f"{entry.name}_backward",
+        f"grad, x, {_defaults(entry)}, out=None, **keywords",
+        f"{_constraints(entry)}return ufunc(grad, x, {arguments}, out, **keywords)",
+        doc=documentation.backward(entry),
+        ufunc=ufunc,
+    )
+
+
+# --- ufuncs -------------------------------------------------------------------------------------
+
+
+def forward_ufunc(entry: Activation, name: str = "") -> np.ufunc:
+    doc = documentation.forward(entry)
+    return _make(entry, name or entry.name, loops.forward, doc, entry.arrays, entry.keeps_integers)
+
+
+def backward_ufunc(entry: Activation, name: str = "") -> np.ufunc:
+    doc = documentation.backward(entry)
+    # Gradients are floating-point numbers, whatever x is.
+    return _make(entry, name or f"{entry.name}_backward", loops.backward, doc, 2, False)
+
+
+def _make(
+    entry: Activation, name: str, loop: Any, doc: str, arrays: int, keeps_integers: bool
+) -> np.ufunc:
+    parameters = len(entry.parameters)
+    if parameters and "." not in name:
+        # pickle stores a ufunc by its name, and finds it as an attribute of the function.
+        name = f"{name}.ufunc"
+
+    def of(kind: Kind, dtype: np.dtype[Any], parameter: tuple[Kind, np.dtype[Any]] | None) -> Loop:
+        parameter_kind, parameter_dtype = parameter or (None, dtype)
+        operands = loops.Operands(arrays, parameters, kind, parameter_kind, entry.weights)
+        dtypes = (*[dtype] * arrays, *[parameter_dtype] * parameters, dtype)
+        return Loop(dtypes, tuple(operands.kinds), lambda: loop(entry, operands))
+
+    integers = INTEGERS if keeps_integers else {}
+    made = [of(kind, np.dtype(char), None) for char, kind in (integers | FLOATS).items()]
+    bfloat16 = bfloat16_dtype()
+    if bfloat16 is not None:
+        # NumPy promotes bfloat16 with a Python float to float32, so parameters are taken as
+        # float64, which every number can be cast to safely, and rounded to float32.
+        double = (FLOATS["d"], np.dtype("d")) if parameters else None
+        made.append(of(BFLOAT16, bfloat16, double))
+        if entry.weights:
+            made.append(of(BFLOAT16, bfloat16, None))
+    return make(name, doc, arrays + parameters, made)
+
+
+# --- Python functions around them ---------------------------------------------------------------
+
+
+def _define(name: str, signature: str, body: str, *, doc: str, **namespace: Any) -> Any:
+    """A function from source text: it costs a call exactly what it says, and has a signature."""
+    namespace |= {"constrain": constrain, "__name__": "fastact"}
+    exec(f"def {name}({signature}):\n{textwrap.indent(body, '    ')}", namespace)
+    function = namespace[name]
+    function.__doc__ = doc
+    if "ufunc" in namespace:
+        function.ufunc = namespace["ufunc"]
+    return function
+
+
+def _defaults(entry: Activation) -> str:
+    return ", ".join(
+        name if default is inspect.Parameter.empty else f"{name}={default}"
+        for name, default in entry.parameters.items()
+    )
+
+
+def _constraints(entry: Activation) -> str:
+    return "".join(
+        f"constrain('{entry.name}', '{small}', {small}, '{large}', {large})\n"
+        for small, large in entry.constraints
+    )
+
+
+def constrain(function: str, small_name: str, small: Any, large_name: str, large: Any) -> None:
+    """Raise ValueError unless ``small <= large``, also element by element; NaN passes."""
+    violated = small > large
+    if violated is not False and np.any(violated):
+        bound = small_name if isinstance(small_name, str) and small_name == str(small) else ""
+        expected = f"at least {small_name}" + ("" if bound else f" = {small}")
+        raise ValueError(f"{function}: {large_name} must be {expected}, got {large}")
+
+
+def check_in_place(function: str, x: Any, integers: bool) -> None:
+    """Raise an error that says what is wrong with ``x``; return if nothing is."""
+    kinds = "a floating-point or integer" if integers else "a floating-point"
+    wanted = f"{function}: x must be {kinds} ndarray that can be written to, got"
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"{wanted} {type(x).__name__}")
+    if x.dtype.kind not in ("fiuV" if integers else "fV"):
+        raise TypeError(f"{wanted} an array of {x.dtype}")
+    if not x.flags.writeable:
+        raise ValueError(f"{wanted} a read-only array")

@@ -1,0 +1,63 @@
+"""Which names the package has, and what is built when one of them is first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from fastact.activations import CATALOGUE
+
+__all__ = ["ACTIVATIONS", "MODULES", "NAMES", "build"]
+
+#: Names of the activations, in the order of the catalogue.
+ACTIVATIONS = [name for name in CATALOGUE if not name.startswith("_")] + ["crelu"]
+
+_COMPOSED = [
+    "crelu",
+    "crelu_backward",
+    "prelu",
+    "prelu_",
+    "prelu_backward",
+    "relu_backward",
+    "rrelu",
+    "rrelu_",
+    "rrelu_backward",
+]
+_ELSEWHERE = {
+    **dict.fromkeys(_COMPOSED, "fastact.composed"),
+    "get_num_threads": "fastact.cpu.pool",
+    "num_threads": "fastact.cpu.pool",
+    "set_num_threads": "fastact.cpu.pool",
+    "show_config": "fastact.config",
+}
+_DERIVED = [
+    f"{name}{suffix}"
+    for name in ACTIVATIONS
+    for suffix in ("", "_", "_backward")
+    if name != "crelu" and f"{name}{suffix}" not in _COMPOSED
+]
+
+NAMES = sorted({*_ELSEWHERE, *_DERIVED})
+
+
+def build(name: str) -> Any:
+    """The public object of this name."""
+    if name in _ELSEWHERE:
+        return _as_public(getattr(importlib.import_module(_ELSEWHERE[name]), name))
+    if name not in _DERIVED:
+        raise AttributeError(f"module 'fastact' has no attribute {name!r}")
+    import fastact
+    from fastact import functions
+
+    if name.endswith("_backward"):
+        return functions.backward(CATALOGUE[name.removesuffix("_backward")])
+    if name.endswith("_"):
+        entry = CATALOGUE[name.removesuffix("_")]
+        return functions.in_place(entry, getattr(fastact, entry.name))
+    return functions.forward(CATALOGUE[name])
+
+
+def _as_public(function: Any) -> Any:
+    """Where it is found is where it says that it is: for ``repr``, ``help`` and ``pickle``."""
+    function.__module__ = "fastact"
+    return function
