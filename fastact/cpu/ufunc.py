@@ -39,6 +39,7 @@ def make(name: str, doc: str, inputs: int, loops: Sequence[Loop]) -> np.ufunc:
 
     The order of the loops of built-in dtypes is the order in which NumPy tries them.
     """
+    pool.pool()  # wrong settings in the environment raise here; in an inner loop nothing can
     builtin = [loop for loop in loops if all(dtype.isbuiltin == 1 for dtype in loop.dtypes)]
     kernels = [_Kernel(loop) for loop in loops]
     types = bytes(dtype.num for loop in builtin for dtype in loop.dtypes)

@@ -1,0 +1,36 @@
+"""Running small programs in interpreters of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+PROLOGUE = """
+import os, sys, threading, time
+import numpy as np
+import fastact as fa
+LARGE = np.random.default_rng(0).normal(size=3_000_000).astype(np.float32)
+RIGHT = np.maximum(LARGE, 0)
+def check(x=LARGE, right=RIGHT):
+    assert np.array_equal(fa.relu(x), right)
+"""
+
+
+def environment(**variables: object) -> dict[str, str]:
+    return os.environ | {name: str(value) for name, value in variables.items()}
+
+
+def run(program: str, prologue: str = PROLOGUE, timeout: float = 300, **variables: object) -> str:
+    """What a program prints; it must end with status 0 and print nothing to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", prologue + textwrap.dedent(program)],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout

@@ -1,0 +1,315 @@
+"""Forks, signals, exits and caches: what goes wrong in real programs must not go wrong here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from programs import PROLOGUE, environment, run
+
+import fastact
+
+PACKAGE = Path(fastact.__file__).parent
+FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+# --- forks and process pools --------------------------------------------------------------------
+
+
+@FORK
+def test_fork_after_parallel_calls():
+    program = """
+    for _ in range(5):
+        check()
+        child = os.fork()
+        if child == 0:
+            for _ in range(5): check()
+            grandchild = os.fork()
+            if grandchild == 0:
+                check()
+                os._exit(0)
+            os._exit(os.waitpid(grandchild, 0)[1])
+        check()
+        assert os.waitpid(child, 0)[1] == 0
+    """
+    run(program)
+
+
+@FORK
+def test_fork_while_other_threads_compute():
+    program = """
+    stop = threading.Event()
+    def work():
+        while not stop.is_set(): check()
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for t in threads: t.start()
+    import warnings
+    warnings.simplefilter("ignore")  # Python 3.12 warns of any fork with threads
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            check(); check()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    stop.set()
+    for t in threads: t.join()
+    """
+    run(program)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory that is wiped on fork")
+def test_fork_behind_pythons_back():
+    program = """
+    import ctypes
+    check(); check()
+    libc = ctypes.PyDLL(None)
+    for _ in range(5):
+        child = libc.fork()
+        if child == 0:
+            check(); check()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        check()
+    """
+    run(program)
+
+
+METHODS = ["fork", "spawn", "forkserver"] if hasattr(os, "fork") else ["spawn"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_process_pools(method, tmp_path):
+    program = f"""
+    import multiprocessing, concurrent.futures
+    def work(i):
+        x = LARGE[: 1_000_000 + i]
+        return bool(np.array_equal(fa.relu(x), RIGHT[: 1_000_000 + i]))
+    if __name__ == "__main__":
+        check()
+        context = multiprocessing.get_context({method!r})
+        with context.Pool(2) as pool:
+            assert all(pool.map(work, range(8)))
+        check()
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+            assert all(executor.map(work, range(8)))
+        with concurrent.futures.ThreadPoolExecutor(8) as executor:
+            assert all(executor.map(work, range(16)))
+    """
+    import textwrap
+
+    path = tmp_path / "program.py"
+    path.write_text(PROLOGUE + textwrap.dedent(program))
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, timeout=300, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+
+@FORK
+def test_exit_while_workers_are_awake_200_times():
+    program = """
+    check()
+    for i in range(200):
+        child = os.fork()
+        if child == 0:
+            check()
+            check()
+            sys.exit(0)  # the whole shutdown of an interpreter, right after a parallel call
+        assert os.waitpid(child, 0)[1] == 0, i
+    """
+    run(program)
+
+
+def test_exit_of_fresh_interpreters():
+    for _ in range(5):
+        run("for _ in range(3): check()")
+
+
+def test_exit_while_a_daemon_thread_computes():
+    program = """
+    def work():
+        while True: check()
+    for _ in range(2): threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.3)
+    """
+    for _ in range(5):
+        run(program)
+
+
+def test_calls_while_the_interpreter_shuts_down():
+    program = """
+    import atexit
+    class Late:
+        def __del__(self): check()
+    atexit.register(check)
+    check()
+    late = Late()
+    atexit.register(check)
+    """
+    run(program)
+
+
+# --- signals ------------------------------------------------------------------------------------
+
+
+def interrupted(program: str, after: float, **variables: object) -> subprocess.CompletedProcess[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROLOGUE + program],
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+@POSIX
+def test_interrupt_between_calls():
+    done = interrupted("print('ready', flush=True)\nwhile True: check()", after=1)
+    assert "KeyboardInterrupt" in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@POSIX
+@pytest.mark.parametrize("after", [0.05, 0.3, 0.7, 1.2])
+def test_interrupt_while_a_kernel_is_compiled(after, tmp_path):
+    program = """
+print("ready", flush=True)
+try:
+    y = fa.relu(LARGE[:100])
+    time.sleep(5)
+except KeyboardInterrupt:
+    assert np.array_equal(y, RIGHT[:100])
+    check()
+    print("interrupted")
+"""
+    done = interrupted(program, after, FASTACT_CACHE_DIR=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "interrupted\n"
+    assert done.stderr == ""
+
+
+# --- the cache of compiled kernels --------------------------------------------------------------
+
+ONE_KERNEL = "check(LARGE[:100], RIGHT[:100])"
+
+
+def kernels(directory: Path) -> dict[str, float]:
+    return {path.name: path.stat().st_mtime for path in directory.iterdir()}
+
+
+def test_the_cache_does_not_grow(tmp_path):
+    run("check(); fa.relu_(LARGE)", FASTACT_CACHE_DIR=tmp_path)
+    first = kernels(tmp_path)
+    assert first
+    run("check(); fa.relu_(LARGE)", FASTACT_CACHE_DIR=tmp_path)
+    assert kernels(tmp_path) == first
+
+
+def test_a_warm_start_does_without_numba(tmp_path):
+    run("check()", FASTACT_CACHE_DIR=tmp_path)
+    run("check(); assert 'numba' not in sys.modules", FASTACT_CACHE_DIR=tmp_path)
+
+
+def test_importing_costs_nothing():
+    program = """
+    import sys, fastact
+    dir(fastact)
+    assert not {"numpy", "numba", "llvmlite"} & set(sys.modules)
+    """
+    run(program, prologue="")
+
+
+def test_16_cold_starts_at_once(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROLOGUE + ONE_KERNEL],
+            env=environment(FASTACT_CACHE_DIR=tmp_path),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(16)
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        assert (process.returncode, err) == (0, "")
+    assert sorted(name.split("-")[0] for name in kernels(tmp_path)) == ["driver", "relu"]
+
+
+@pytest.fixture
+def copied_package(tmp_path):
+    """A copy of the package that a test may edit."""
+    shutil.copytree(
+        PACKAGE, tmp_path / "copy/fastact", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return tmp_path / "copy/fastact"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    # The same size and a time stamp of the same second are what stale caches are made of.
+    os.utime(path, (1, 1))
+
+
+def test_an_edited_formula_gives_a_new_kernel(copied_package, tmp_path):
+    program = "print(*fa.relu(np.float32([-1, 1])).tolist(), *fa.relu(np.float16([2])).tolist())"
+    settings = {"PYTHONPATH": copied_package.parent, "FASTACT_CACHE_DIR": tmp_path / "cache"}
+    settings["PYTHONDONTWRITEBYTECODE"] = 1
+    assert run(program, **settings).split() == ["0.0", "1.0", "2.0"]
+    before = kernels(tmp_path / "cache")
+    edit(copied_package / "activations.py", "return 0 if x <= 0 else x\n", "return 5 if x <= 0 else x\n")
+    assert run(program, **settings).split() == ["5.0", "1.0", "2.0"]
+    assert kernels(tmp_path / "cache").items() >= before.items()
+
+
+def test_an_edited_helper_gives_a_new_kernel(copied_package, tmp_path):
+    program = "print(*fa.relu(np.uint16([2, 3]).view(ml_dtypes.bfloat16)).view(np.uint16).tolist())"
+    prologue = PROLOGUE + "import ml_dtypes\n"
+    settings = {"PYTHONPATH": copied_package.parent, "FASTACT_CACHE_DIR": tmp_path / "cache"}
+    settings["PYTHONDONTWRITEBYTECODE"] = 1
+    assert run(program, prologue, **settings).split() == ["2", "3"]
+    helper = copied_package / "cpu/half.py"
+    edit(helper, "nearest_even) >> uint32(16))", "nearest_even) >> uint32(17))")
+    assert run(program, prologue, **settings).split() == ["1", "1"]
+
+
+def test_nowhere_to_write(copied_package):
+    before = sorted(copied_package.rglob("*"))
+    settings = {"PYTHONPATH": copied_package.parent, "PYTHONDONTWRITEBYTECODE": 1}
+    for place in ({"FASTACT_CACHE_DIR": "/dev/null/nowhere"}, {"HOME": "/dev/null/nobody"}):
+        if "HOME" in place:
+            place |= {"FASTACT_CACHE_DIR": "", "XDG_CACHE_HOME": "", "LOCALAPPDATA": ""}
+        run("check(); fa.show_config()", **settings, **place)
+    assert sorted(copied_package.rglob("*")) == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 5000])
+def test_a_damaged_cache_file_is_replaced(damage, tmp_path):
+    run(ONE_KERNEL, FASTACT_CACHE_DIR=tmp_path)
+    (kernel,) = tmp_path.glob("relu-float32-*.o")
+    good = kernel.read_bytes()
+    kernel.write_bytes(damage)
+    run(ONE_KERNEL, FASTACT_CACHE_DIR=tmp_path)
+    assert len(kernel.read_bytes()) == len(good)
+    kernel.write_bytes(good[: len(good) // 2])
+    run(ONE_KERNEL, FASTACT_CACHE_DIR=tmp_path)
+    assert len(kernel.read_bytes()) == len(good)
