@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 PROLOGUE = """
 import os, sys, threading, time
@@ -22,11 +23,18 @@ def environment(**variables: object) -> dict[str, str]:
     return os.environ | {name: str(value) for name, value in variables.items()}
 
 
-def run(program: str, prologue: str = PROLOGUE, timeout: float = 300, **variables: object) -> str:
+def run(
+    program: str,
+    prologue: str = PROLOGUE,
+    cwd: object = None,
+    timeout: float = 300,
+    **variables: object,
+) -> str:
     """What a program prints; it must end with status 0 and print nothing to stderr."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", prologue + textwrap.dedent(program)],
         env=environment(**variables),
+        cwd=str(cwd or Path.cwd()),
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def test_fork_after_parallel_calls():
 @FORK
 def test_fork_while_other_threads_compute():
     program = """
+    check()  # what is imported on first use must not be forked in the middle of that
     stop = threading.Event()
     def work():
         while not stop.is_set(): check()
@@ -101,8 +103,6 @@ def test_process_pools(method, tmp_path):
         with concurrent.futures.ThreadPoolExecutor(8) as executor:
             assert all(executor.map(work, range(16)))
     """
-    import textwrap
-
     path = tmp_path / "program.py"
     path.write_text(PROLOGUE + textwrap.dedent(program))
     done = subprocess.run(
@@ -188,7 +188,7 @@ def test_interrupt_between_calls():
 
 
 @POSIX
-@pytest.mark.parametrize("after", [0.05, 0.3, 0.7, 1.2])
+@pytest.mark.parametrize("after", [0.05, 0.5, 1.1])
 def test_interrupt_while_a_kernel_is_compiled(after, tmp_path):
     program = """
 print("ready", flush=True)
@@ -201,9 +201,7 @@ except KeyboardInterrupt:
     print("interrupted")
 """
     done = interrupted(program, after, FASTACT_CACHE_DIR=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "interrupted\n"
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "interrupted\n")
 
 
 # --- the cache of compiled kernels --------------------------------------------------------------
@@ -272,7 +270,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_an_edited_formula_gives_a_new_kernel(copied_package, tmp_path):
     program = "print(*fa.relu(np.float32([-1, 1])).tolist(), *fa.relu(np.float16([2])).tolist())"
-    settings = {"PYTHONPATH": copied_package.parent, "FASTACT_CACHE_DIR": tmp_path / "cache"}
+    settings = {"cwd": copied_package.parent, "FASTACT_CACHE_DIR": tmp_path / "cache"}
     settings["PYTHONDONTWRITEBYTECODE"] = 1
     assert run(program, **settings).split() == ["0.0", "1.0", "2.0"]
     before = kernels(tmp_path / "cache")
@@ -284,7 +282,7 @@ def test_an_edited_formula_gives_a_new_kernel(copied_package, tmp_path):
 def test_an_edited_helper_gives_a_new_kernel(copied_package, tmp_path):
     program = "print(*fa.relu(np.uint16([2, 3]).view(ml_dtypes.bfloat16)).view(np.uint16).tolist())"
     prologue = PROLOGUE + "import ml_dtypes\n"
-    settings = {"PYTHONPATH": copied_package.parent, "FASTACT_CACHE_DIR": tmp_path / "cache"}
+    settings = {"cwd": copied_package.parent, "FASTACT_CACHE_DIR": tmp_path / "cache"}
     settings["PYTHONDONTWRITEBYTECODE"] = 1
     assert run(program, prologue, **settings).split() == ["2", "3"]
     helper = copied_package / "cpu/half.py"
@@ -294,7 +292,7 @@ def test_an_edited_helper_gives_a_new_kernel(copied_package, tmp_path):
 
 def test_nowhere_to_write(copied_package):
     before = sorted(copied_package.rglob("*"))
-    settings = {"PYTHONPATH": copied_package.parent, "PYTHONDONTWRITEBYTECODE": 1}
+    settings = {"cwd": copied_package.parent, "PYTHONDONTWRITEBYTECODE": 1}
     for place in ({"FASTACT_CACHE_DIR": "/dev/null/nowhere"}, {"HOME": "/dev/null/nobody"}):
         if "HOME" in place:
             place |= {"FASTACT_CACHE_DIR": "", "XDG_CACHE_HOME": "", "LOCALAPPDATA": ""}

@@ -31,7 +31,8 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 __all__ = ["X86", "Unit", "cache_directory", "cpu_features", "cpu_name", "load"]
 
-_lock = threading.RLock()
+#: Held while anything is loaded, set up or forked: one lock, so that there is no order to get wrong.
+lock = threading.RLock()
 _addresses: dict[str, int] = {}
 
 
@@ -66,7 +67,7 @@ class Unit:
 
 def load(unit: Unit) -> int:
     """Address of ``unit``'s machine code: from this machine's cache, else compiled now."""
-    with _lock:
+    with lock:
         if unit.symbol not in _addresses:
             path = _cached_path(unit)
             code = _read(path)

@@ -12,6 +12,7 @@ import functools
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -28,40 +29,66 @@ def placeholder(load: Callable[[int], int]) -> Any:
 
     @LOOP_TYPE
     def loop(args: int, dimensions: int, steps: int, data: int) -> None:
-        flags = _floating_point_flags()
-        function, raised, ended = 0, None, threading.Event()
+        ended = threading.Event()
         try:
-            while not function:
-                try:
-                    function = load(data)
-                except Exception:
-                    raised = RuntimeError
-                    raise  # ctypes prints it
-                except BaseException as interruption:
-                    raised = type(interruption)
-            _restore_floating_point_flags(flags)
-            LOOP_TYPE(function)(args, dimensions, steps, data)
+            flags = _floating_point_flags()
+            function, error = _uninterrupted(lambda: load(data))
+            if error is not None:
+                _raise_in_caller(error, ended)
+            if function is not None:
+                _restore_floating_point_flags(flags)
+                LOOP_TYPE(function)(args, dimensions, steps, data)
         finally:
-            if raised is not None:
-                _raise_in_caller(raised, ended)
-                ended.set()
+            ended.set()
 
     return loop
+
+
+def _uninterrupted(load: Callable[[], int]) -> tuple[int | None, BaseException | None]:
+    """The result of ``load()`` if it has one, and what was raised in it or meanwhile.
+
+    Signal handlers run in the main thread, so there ``load`` gets a thread of its own: what a
+    handler raises inside Numba or llvmlite could be swallowed there.
+    """
+    result: int | None = None
+    error: BaseException | None = None
+    done = threading.Event()
+
+    def run() -> None:
+        nonlocal result, error
+        try:
+            result = load()
+        except Exception as failure:
+            error = RuntimeError(f"fastact could not load a kernel: {failure!r}")
+            traceback.print_exc()
+        finally:
+            done.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        run()
+        return result, error
+    threading.Thread(target=run, name="fastact-load").start()
+    while not done.is_set():  # an interrupted Thread.join would count as the thread's end
+        try:
+            done.wait()
+        except BaseException as interruption:
+            error = interruption
+    return result, error
 
 
 def address_of(loop: Any) -> int:
     return ctypes.cast(loop, ctypes.c_void_p).value or 0
 
 
-def _raise_in_caller(error: type[BaseException], ended: threading.Event) -> None:
-    """Raise ``error`` in this thread, once the callback that it is in has returned."""
+def _raise_in_caller(error: BaseException, ended: threading.Event) -> None:
+    """Raise an ``error`` of that type in this thread, once ``ended`` is set."""
     caller = ctypes.c_ulong(threading.get_ident())
 
     def wait_and_raise() -> None:
         ended.wait()
-        # What is raised before the callback has returned is printed and forgotten.
+        # The callback still has to return: what is raised inside it is printed and forgotten.
         time.sleep(0.01)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(caller, ctypes.py_object(error))
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(caller, ctypes.py_object(type(error)))
 
     threading.Thread(target=wait_and_raise, daemon=True).start()
 

@@ -20,12 +20,11 @@ import operator
 import os
 import platform
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastact.cpu import native
+from fastact.cpu import compiler, native
 from fastact.cpu.placeholder import address_of, placeholder
 
 __all__ = [
@@ -158,7 +157,6 @@ def last_level_cache() -> int:
 
 # --- the pool -----------------------------------------------------------------------------------
 
-_lock = threading.Lock()
 _chosen_threads: int | None = None
 
 
@@ -178,6 +176,7 @@ class _Pool:
 
     def configure(self) -> None:
         """Fill the memory with what the driver needs to know; no worker may be running."""
+        threads = get_num_threads()
         ctypes.memset(self.address, 0, 8 * STATE_WORDS)
         self.words[STREAM_FROM] = last_level_cache()
         if not self._large:
@@ -189,15 +188,16 @@ class _Pool:
         elif self.layer == "numba":
             self._configure_numba_layer()
         self.words[LAYER] = LAYERS[self.layer]
-        self.words[THREADS] = get_num_threads()
+        self.words[THREADS] = threads
         self.words[LARGE] = self._large
 
     def load_large(self) -> int:
         """Load what calls of many elements need; the first such call gets here."""
-        if not self._large:
-            self._large = native.shared("large")
-            self.configure()
-        return self._large
+        with compiler.lock:
+            if not self._large:
+                self._large = native.shared("large")
+                self.configure()
+            return self._large
 
     def _configure_workers(self) -> None:
         libc = _libc()
@@ -304,7 +304,7 @@ _pool: _Pool | None = None
 def pool() -> _Pool:
     """The pool, made on first use. No thread is started before a call is large enough for it."""
     global _pool
-    with _lock:
+    with compiler.lock:
         if _pool is None:
             _pool = _Pool()
             atexit.register(_pool.stop)
@@ -321,7 +321,8 @@ def threading_layer() -> str:
 
 def _before_fork() -> None:
     # No worker survives a fork; and Python 3.12 warns of forks with threads running.
-    _lock.acquire()
+    # A child forked while another thread loads something would wait for that thread forever.
+    compiler.lock.acquire()
     if _pool is not None:
         _pool.stop()
 
@@ -329,7 +330,7 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     if _pool is not None:
         _pool.resume()
-    _lock.release()
+    compiler.lock.release()
 
 
 def _after_fork_in_child() -> None:
@@ -338,7 +339,7 @@ def _after_fork_in_child() -> None:
             # GNU OpenMP ends a forked child at its first parallel call.
             _pool.layer = "serial"
         _pool.configure()
-    _lock.release()
+    compiler.lock.release()
 
 
 if hasattr(os, "register_at_fork"):
@@ -387,7 +388,7 @@ def set_num_threads(n: int) -> None:
     """
     global _chosen_threads
     _chosen_threads = _checked(n, "set_num_threads: n")
-    with _lock:
+    with compiler.lock:
         if _pool is not None:
             _pool.resume()
 
@@ -407,7 +408,7 @@ def num_threads(n: int) -> Iterator[None]:
         yield
     finally:
         _chosen_threads = before
-        with _lock:
+        with compiler.lock:
             if _pool is not None:
                 _pool.resume()
 

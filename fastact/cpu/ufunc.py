@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -69,7 +68,6 @@ def make(name: str, doc: str, inputs: int, loops: Sequence[Loop]) -> np.ufunc:
 
 _forever: list[Any] = []
 _kernels: dict[int, _Kernel] = {}
-_load_lock = threading.RLock()
 
 
 class _Kernel:
@@ -85,7 +83,7 @@ class _Kernel:
 
     def load(self) -> None:
         """Get the machine code and let NumPy call it."""
-        with _load_lock:
+        with compiler.lock:
             if self._record[pool.KERNEL_LOOP]:
                 return
             record, kinds = self._record, self.loop.kinds
