@@ -30,12 +30,13 @@ def calls_per_sample(call: Call, seconds: float = 1e-3) -> int:
 
 
 def sample(call: Call, calls: int, before: Call | None) -> float:
-    """Seconds for one call: the mean of a few back to back, or of one after ``before``."""
+    """Seconds for one call: the mean of a few, back to back, or of one right after ``before``."""
     if before is not None:
         before()
         start = time.perf_counter()
         call()
         return time.perf_counter() - start
+    call()  # its own threads are awake then, and nobody else's
     start = time.perf_counter()
     for _ in range(calls):
         call()
@@ -50,9 +51,12 @@ def interleaved(
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for name, call in contenders.items():
         sample(call, calls[name], before)
+    order = list(contenders)
     for _ in range(rounds):
-        for name, call in contenders.items():
-            times[name].append(sample(call, calls[name], before))
+        for name in order:
+            times[name].append(sample(contenders[name], calls[name], before))
+        # Rotate: a pool of threads goes on spinning for a while into whoever comes next.
+        order.append(order.pop(0))
     return times
 
 
@@ -105,18 +109,6 @@ def contenders(mode: str, n: int, dtype: str = "float32") -> dict[str, Call]:
     return contest
 
 
-def serial(n: int) -> Call:
-    """Our own loop on one thread, whatever the size."""
-    x = np.random.default_rng(0).standard_normal(n, np.float32)
-    out = np.empty_like(x)
-
-    def call() -> None:
-        fa.set_num_threads(1)
-        fa.relu(x, out=out)
-
-    return call
-
-
 def print_table(mode: str, dtype: str, sizes: list[int]) -> None:
     print(f"\nrelu, {mode}, {dtype}, {fa.get_num_threads()} threads: time of others / ours")
     for n in sizes:
@@ -139,10 +131,12 @@ def print_gaps(sizes: list[int]) -> None:
             relu = fa.relu
             contest["serial"] = lambda x=x, out=out: relu(x, out=out)  # type: ignore[misc]
             times: dict[str, list[float]] = {name: [] for name in contest}
+            order = list(contest)
             for _ in range(60):
-                for name, call in contest.items():
+                for name in order:
                     fa.set_num_threads(1 if name == "serial" else threads)
-                    times[name].append(sample(call, 1, wait))
+                    times[name].append(sample(contest[name], 1, wait))
+                order.append(order.pop(0))
             fa.set_num_threads(threads)
             cells = "  ".join(
                 f"{name} {statistics.median(t) * 1e6:8.1f} ({np.percentile(t, 95) * 1e6:8.1f})"

@@ -205,32 +205,9 @@ def worker(record):
 
 
 @compiled
-def create_workers(state, wanted):
-    """Start worker threads until there are ``wanted``."""
-    mask, everything = signal_set(), signal_set()
-    for i in range(p.SIGNAL_SET_WORDS):
-        set_word(everything, i, -1)
-    # Signals are for the threads that the program knows of.
-    call_c(word(state, p.PTHREAD_SIGMASK), p.SIG_SETMASK, everything, mask, 0, 0, 0, 0, 0)
-    number = word(state, p.CREATED)
-    while number < wanted:
-        record = state + 8 * (p.WORKERS + number * p.WORKER_WORDS)
-        set_word(record, p.WORKER_STATE, state)
-        set_word(record, p.WORKER_NUMBER, number)
-        set_word(record, p.WORKER_EXCLUDED, -1)
-        set_word(record, p.WORKER_ASLEEP, 0)
-        thread = record + 8 * p.WORKER_THREAD
-        create, run = word(state, p.PTHREAD_CREATE), word(state, p.WORKER_FUNCTION)
-        if (call_c(create, thread, 0, run, record, 0, 0, 0, 0) & 0xFFFFFFFF) != 0:
-            break
-        number += 1
-    set_word(state, p.CREATED, number)
-    call_c(word(state, p.PTHREAD_SIGMASK), p.SIG_SETMASK, mask, 0, 0, 0, 0, 0, 0)
-
-
-@compiled
-def keep_off(state, record, cpu):
+def keep_off(state, record):
     """Let a worker run on every allowed CPU but the caller's, where it would only be in the way."""
+    cpu = call_c(word(state, p.SCHED_GETCPU), 0, 0, 0, 0, 0, 0, 0, 0) & 0xFFFFFFFF
     if word(record, p.WORKER_EXCLUDED) == cpu or cpu >= 8 * p.CPU_MASK_BYTES:
         return
     mask = cpu_mask()
@@ -249,17 +226,60 @@ def keep_off(state, record, cpu):
 
 
 @compiled
+def create_workers(state, wanted):
+    """Start worker threads until there are ``wanted``."""
+    mask, everything = signal_set(), signal_set()
+    for i in range(p.SIGNAL_SET_WORDS):
+        set_word(everything, i, -1)
+    # Signals are for the threads that the program knows of.
+    call_c(word(state, p.PTHREAD_SIGMASK), p.SIG_SETMASK, everything, mask, 0, 0, 0, 0, 0)
+    number = word(state, p.CREATED)
+    while number < wanted:
+        record = state + 8 * (p.WORKERS + number * p.WORKER_WORDS)
+        set_word(record, p.WORKER_STATE, state)
+        set_word(record, p.WORKER_NUMBER, number)
+        set_word(record, p.WORKER_EXCLUDED, -1)
+        set_word(record, p.WORKER_ASLEEP, 0)
+        thread = record + 8 * p.WORKER_THREAD
+        create, run = word(state, p.PTHREAD_CREATE), word(state, p.WORKER_FUNCTION)
+        if (call_c(create, thread, 0, run, record, 0, 0, 0, 0) & 0xFFFFFFFF) != 0:
+            break
+        keep_off(state, record)
+        number += 1
+    set_word(state, p.CREATED, number)
+    call_c(word(state, p.PTHREAD_SIGMASK), p.SIG_SETMASK, mask, 0, 0, 0, 0, 0, 0)
+
+
+@compiled
 def wake(state, wanted):
     """Wake the first ``wanted`` workers, as far as they sleep."""
-    cpu = call_c(word(state, p.SCHED_GETCPU), 0, 0, 0, 0, 0, 0, 0, 0) & 0xFFFFFFFF
     for number in range(wanted):
         record = state + 8 * (p.WORKERS + number * p.WORKER_WORDS)
         asleep = record + 8 * p.WORKER_ASLEEP
         if atomic_load(asleep) == 1:
-            keep_off(state, record, cpu)
+            keep_off(state, record)
             if compare_and_swap(asleep, 1, 0):
                 syscall, futex = word(state, p.SYSCALL), word(state, p.FUTEX)
                 call_c(syscall, futex, asleep, p.FUTEX_WAKE, 1, 0, 0, 0, 0)
+
+
+@compiled
+def in_a_burst(state, nanoseconds):
+    """Whether calls like this one come so quickly that workers, once awake, would stay so.
+
+    Each call alone is too short to wake anybody for. Together, with no more time between them than
+    a worker spins, they are not.
+    """
+    started = now(state)
+    together = nanoseconds
+    if started - word(state, p.BURST_ENDED) < p.SPIN_NS:
+        together += word(state, p.BURST_NS)
+    if together >= p.WAKE_NS:
+        set_word(state, p.BURST_NS, 0)
+        return True
+    set_word(state, p.BURST_NS, together)
+    set_word(state, p.BURST_ENDED, started + nanoseconds)
+    return False
 
 
 # --- the caller ---------------------------------------------------------------------------------
@@ -268,15 +288,15 @@ def wake(state, wanted):
 @compiled
 def run_shared(state, job, nanoseconds):
     """Run a job together with the pool; False if nobody would help, and nothing was done."""
+    awake = atomic_load(state + 8 * p.AWAKE)
+    worth_waking = nanoseconds >= p.WAKE_NS or (awake < 1 and in_a_burst(state, nanoseconds))
+    if awake < 1 and not worth_waking:
+        return False
     wanted = smaller(word(state, p.THREADS) - 1, larger(1, nanoseconds // p.SHARE_NS))
-    worth_waking = nanoseconds >= p.WAKE_NS
     if worth_waking and word(state, p.CREATED) < wanted:
         create_workers(state, wanted)
     wanted = smaller(wanted, word(state, p.CREATED))
     if wanted < 1:
-        return False
-    awake = atomic_load(state + 8 * p.AWAKE)
-    if awake < 1 and not worth_waking:
         return False
 
     count = word(job, p.JOB_COUNT)
@@ -294,7 +314,12 @@ def run_shared(state, job, nanoseconds):
 
     if worth_waking and awake < wanted:
         wake(state, wanted)
-    call_c(word(state, p.PIECES), state, -1, 0, 0, 0, 0, 0, 0)
+    ran = call_c(word(state, p.PIECES), state, -1, 0, 0, 0, 0, 0, 0)
+    if ran == total:
+        # Nobody helped, awake or not: perhaps because they wait for this very core.
+        for number in range(wanted):
+            keep_off(state, state + 8 * (p.WORKERS + number * p.WORKER_WORDS))
+        return True
     looks = 0
     while atomic_load(state + 8 * p.DONE) < total:
         looks += 1

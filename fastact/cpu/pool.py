@@ -39,7 +39,7 @@ __all__ = [
 #: Calls of fewer elements go straight to the serial loop.
 SMALL = 4096
 #: Serial time in ns from which a call is shared with workers that are awake.
-AWAKE_NS = 2_500
+AWAKE_NS = 3_000
 #: Serial time in ns from which sleeping workers are woken. A wake-up costs the caller 15 to 20 us
 #: in a virtual machine.
 WAKE_NS = 60_000
@@ -59,7 +59,7 @@ CACHED_BYTES = 1 << 19
 UNCACHED_COST = 20
 #: Bytes of the tile that non-temporal stores are staged in.
 TILE_BYTES = 4096
-PAUSES_PER_LOOK = 16
+PAUSES_PER_LOOK = 1
 LOOKS_BEFORE_YIELD = 2000
 
 # --- layout -------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ THREADS, LAYER, STREAM_FROM, CREATED = range(4)
 LARGE, ELEMENTS, PIECES, WORKER_FUNCTION = range(4, 8)
 SYSCALL, FUTEX, SCHED_GETCPU, SCHED_YIELD = range(8, 12)
 PTHREAD_CREATE, PTHREAD_SIGMASK, PTHREAD_SETAFFINITY, CLOCK_GETTIME = range(12, 16)
-PARALLEL_FOR, SPLIT_FUNCTION = 16, 17
+PARALLEL_FOR, SPLIT_FUNCTION, BURST_NS, BURST_ENDED = range(16, 20)
 STOP, LOCK, TICKET, DONE, AWAKE = range(24, 64, 8)
 JOB = 64
 JOB_LOOP, JOB_OPERANDS, JOB_COUNT, JOB_PIECE, JOB_STREAM, JOB_WORKERS, JOB_FLOAT_STATE = range(7)
