@@ -114,7 +114,9 @@ def print_table(mode: str, dtype: str, sizes: list[int]) -> None:
     for n in sizes:
         times = interleaved(contenders(mode, n, dtype), rounds=15 if n >= 10_000_000 else 41)
         ours = statistics.median(times["fastact"]) * 1e6
-        ratios = "  ".join(f"{name} {ratio(times, name):6.2f}" for name in times if name != "fastact")
+        ratios = "  ".join(
+            f"{name} {ratio(times, name):6.2f}" for name in times if name != "fastact"
+        )
         print(f"{n:>11,}  {ours:10.2f} us  {ratios}")
 
 
@@ -129,7 +131,7 @@ def print_gaps(sizes: list[int]) -> None:
             contest = contenders("out", n)
             out = np.empty_like(x)
             relu = fa.relu
-            contest["serial"] = lambda x=x, out=out: relu(x, out=out)  # type: ignore[misc]
+            contest["serial"] = lambda relu=relu, x=x, out=out: relu(x, out=out)  # type: ignore[misc]
             times: dict[str, list[float]] = {name: [] for name in contest}
             order = list(contest)
             for _ in range(60):

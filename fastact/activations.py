@@ -101,7 +101,9 @@ class relu:
     array([0, 4])
     """
 
-    reference = "Nair and Hinton, Rectified linear units improve restricted Boltzmann machines, 2010"
+    reference = (
+        "Nair and Hinton, Rectified linear units improve restricted Boltzmann machines, 2010"
+    )
     idiom = "np.maximum(x, 0, out=out)"
     backward_idiom = "grad * (x > 0)"
     keeps_integers = True
@@ -170,7 +172,9 @@ class leaky_relu:
     """
 
     about = ("slope where x is not positive",)
-    reference = "Maas, Hannun and Ng, Rectifier nonlinearities improve neural network acoustic models, 2013"
+    reference = (
+        "Maas, Hannun and Ng, Rectifier nonlinearities improve neural network acoustic models, 2013"
+    )
     idiom = "np.where(x > 0, x, negative_slope * x)"
     backward_idiom = "np.where(x > 0, grad, negative_slope * grad)"
 
@@ -419,7 +423,9 @@ class clipped_linear:
     about = ("the line's slope", "its value at 0", "lower end", "upper end, not below min_val")
     reference = "Thinc's ClippedLinear, of which hard sigmoid and hard tanh are special cases"
     idiom = "np.clip(slope * x + offset, min_val, max_val, out=out)"
-    backward_idiom = "grad * slope * ((slope * x + offset > min_val) & (slope * x + offset < max_val))"
+    backward_idiom = (
+        "grad * slope * ((slope * x + offset > min_val) & (slope * x + offset < max_val))"
+    )
     constraints = (("min_val", "max_val"),)
 
     def formula(x, slope=1, offset=0, min_val=0, max_val=1):

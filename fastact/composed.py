@@ -1,4 +1,4 @@
-"""Public functions that are more than one elementwise kernel: channels, random slopes, two outputs."""
+"""Public functions that are more than one elementwise kernel: channels, random slopes, halves."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastact.activations import CATALOGUE
 
-__all__ = ["ACTIVATIONS", "MODULES", "NAMES", "build"]
+__all__ = ["ACTIVATIONS", "NAMES", "build"]
 
 #: Names of the activations, in the order of the catalogue.
 ACTIVATIONS = [name for name in CATALOGUE if not name.startswith("_")] + ["crelu"]

@@ -39,11 +39,11 @@ REFERENCES = {
     ),
     "relu6": Reference(
         lambda x: pieces(x, (x <= 0, 0), (x >= 6, 6)),
-        lambda x: slope(x, ((0 < x) & (x < 6), 1)),
+        lambda x: slope(x, ((x > 0) & (x < 6), 1)),
     ),
     "clipped_relu": Reference(
         lambda x, m: pieces(x, (x >= m, m), (x <= 0, 0)),
-        lambda x, m: slope(x, ((0 < x) & (x < m), 1)),
+        lambda x, m: slope(x, ((x > 0) & (x < m), 1)),
         ({}, {"max_value": 3}, {"max_value": 0}),
     ),
     "leaky_relu": Reference(
@@ -82,7 +82,7 @@ REFERENCES = {
     ),
     "hardsigmoid": Reference(
         lambda x: pieces((x + 3) / 6, (x <= -3, 0), (x >= 3, 1)),
-        lambda x: slope(x, ((-3 < x) & (x < 3), x.dtype.type(1) / x.dtype.type(6))),
+        lambda x: slope(x, ((x > -3) & (x < 3), x.dtype.type(1) / x.dtype.type(6))),
     ),
     "hardswish": Reference(
         lambda x: pieces(x * (x + 3) / 6, (x <= -3, 0), (x >= 3, x)),
@@ -122,6 +122,7 @@ def assert_same_bits(actual: Any, expected: Any) -> None:
     assert actual.dtype == expected.dtype, (actual.dtype, expected.dtype)
     if actual.dtype.kind not in "iu":
         actual, expected = np.asarray(actual, "f8"), np.asarray(expected, "f8")
-        np.testing.assert_array_equal(np.signbit(actual) & ~np.isnan(actual),
-                                      np.signbit(expected) & ~np.isnan(expected))
+        np.testing.assert_array_equal(
+            np.signbit(actual) & ~np.isnan(actual), np.signbit(expected) & ~np.isnan(expected)
+        )
     np.testing.assert_array_equal(actual, expected)

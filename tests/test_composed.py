@@ -36,7 +36,9 @@ def test_prelu_along_other_axes():
         assert_same_bits(fa.prelu(x, weight.reshape(shape)), expected)
 
 
-@pytest.mark.parametrize("weight", [0.5, np.float32(0.5), np.array(0.5, "f4"), np.array([0.5], "f4")])
+@pytest.mark.parametrize(
+    "weight", [0.5, np.float32(0.5), np.array(0.5, "f4"), np.array([0.5], "f4")]
+)
 def test_prelu_with_one_weight(weight):
     assert_same_bits(fa.prelu(np.float32([-2, 4]), weight), np.float32([-1, 4]))
 

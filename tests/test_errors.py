@@ -61,11 +61,15 @@ def test_in_place_on_integers_where_they_stay_integers():
 
 
 def test_parameters_out_of_range():
-    refused(ValueError, "hardtanh: max_val must be at least min_val = 2, got 1", fa.hardtanh, X, 2, 1)
+    refused(
+        ValueError, "hardtanh: max_val must be at least min_val = 2, got 1", fa.hardtanh, X, 2, 1
+    )
     refused(ValueError, "hardtanh: max_val", fa.hardtanh_backward, X, X, 2, 1)
     refused(ValueError, "hardtanh: max_val", fa.hardtanh_, X, 2, 1)
     refused(ValueError, "hardtanh: max_val", fa.hardtanh, X, np.array([0, 2]), np.array([1, 1]))
-    refused(ValueError, "clipped_relu: max_value must be at least 0, got -1", fa.clipped_relu, X, -1)
+    refused(
+        ValueError, "clipped_relu: max_value must be at least 0, got -1", fa.clipped_relu, X, -1
+    )
     refused(ValueError, "softshrink: lambd must be at least 0", fa.softshrink, X, -0.5)
     refused(ValueError, "rrelu: upper must be at least lower = 0.5", fa.rrelu, X, 0.5, 0.25)
     refused(ValueError, "rrelu_backward: upper", fa.rrelu_backward, X, X, 0.5, 0.25)
@@ -80,7 +84,9 @@ def test_missing_and_unknown_arguments():
 
 def test_prelu_weights_that_fit_no_axis():
     x = np.ones((2, 3), np.float32)
-    refused(ValueError, r"4 elements, which does not fit axis 1 .* \(2, 3\)", fa.prelu, x, np.ones(4))
+    refused(
+        ValueError, r"4 elements, which does not fit axis 1 .* \(2, 3\)", fa.prelu, x, np.ones(4)
+    )
     refused(ValueError, "axis 1 of x", fa.prelu, X, np.ones(2))
     refused(ValueError, "axis 5 of x", fa.prelu, x, np.ones(3), axis=5)
     refused(ValueError, "one-dimensional", fa.prelu, x, np.ones((1, 1, 3)))

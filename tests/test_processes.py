@@ -161,7 +161,9 @@ def test_calls_while_the_interpreter_shuts_down():
 # --- signals ------------------------------------------------------------------------------------
 
 
-def interrupted(program: str, after: float, **variables: object) -> subprocess.CompletedProcess[str]:
+def interrupted(
+    program: str, after: float, **variables: object
+) -> subprocess.CompletedProcess[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", PROLOGUE + program],
         env=environment(**variables),
@@ -275,7 +277,11 @@ def test_an_edited_formula_gives_a_new_kernel(copied_package, tmp_path):
     settings["PYTHONDONTWRITEBYTECODE"] = 1
     assert run(program, **settings).split() == ["0.0", "1.0", "2.0"]
     before = kernels(tmp_path / "cache")
-    edit(copied_package / "activations.py", "return 0 if x <= 0 else x\n", "return 5 if x <= 0 else x\n")
+    edit(
+        copied_package / "activations.py",
+        "return 0 if x <= 0 else x\n",
+        "return 5 if x <= 0 else x\n",
+    )
     assert run(program, **settings).split() == ["5.0", "1.0", "2.0"]
     assert kernels(tmp_path / "cache").items() >= before.items()
 

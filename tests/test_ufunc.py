@@ -1,4 +1,4 @@
-"""The public functions are NumPy citizens: ufuncs, picklable, documented, known to other libraries."""
+"""The public functions are NumPy citizens: ufuncs, picklable, documented, known to others."""
 
 from __future__ import annotations
 

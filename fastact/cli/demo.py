@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -114,7 +115,7 @@ class Network:
         self.seconds = 0.0
         self.weights = [
             rng.normal(0, (2 / rows) ** 0.5, (rows, columns)).astype(np.float32)
-            for rows, columns in zip(sizes, sizes[1:], strict=False)
+            for rows, columns in itertools.pairwise(sizes)
         ]
         self.biases = [np.zeros(columns, np.float32) for columns in sizes[1:]]
         self.velocities = [np.zeros_like(p) for p in self.weights + self.biases]
@@ -144,7 +145,8 @@ class Network:
         grad /= grad.sum(axis=1, keepdims=True)
         grad[np.arange(len(x)), digits] -= 1
         grad /= len(x)
-        weight_grads, bias_grads = [], []
+        weight_grads: list[Array] = []
+        bias_grads: list[Array] = []
         for i in reversed(range(len(self.weights))):
             weight_grads.insert(0, layers[i].T @ grad)
             bias_grads.insert(0, grad.sum(axis=0))
@@ -184,14 +186,14 @@ def report(networks: list[Network], x: Array, digits: Array, training_x: Array) 
 
     calls = len(networks[0].relu.forward_times) + len(networks[0].relu.backward_times)
     # Taken now: computing the accuracies times more calls.
-    totals = [
-        (sum(n.relu.forward_times) + sum(n.relu.backward_times), n.seconds) for n in networks
-    ]
+    totals = [(sum(n.relu.forward_times) + sum(n.relu.backward_times), n.seconds) for n in networks]
     row("", *[n.relu.name for n in networks], "faster")
     accuracies = [np.mean(n.activations(x)[-1].argmax(axis=1) == digits) for n in networks]
     row("accuracy on unseen digits", *[f"{a:.2%}" for a in accuracies])
     times("relu, median call", lambda n: float(np.median(n.relu.forward_times)), 1e-6, "us")
-    times("relu backward, median call", lambda n: float(np.median(n.relu.backward_times)), 1e-6, "us")
+    times(
+        "relu backward, median call", lambda n: float(np.median(n.relu.backward_times)), 1e-6, "us"
+    )
     times(f"all {calls} relu calls", lambda n: totals[networks.index(n)][0], 1e-3, "ms")
     times("whole training", lambda n: totals[networks.index(n)][1], 1e-3, "ms")
 

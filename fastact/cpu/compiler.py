@@ -31,7 +31,7 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 __all__ = ["X86", "Unit", "cache_directory", "cpu_features", "cpu_name", "load"]
 
-#: Held while anything is loaded, set up or forked: one lock, so that there is no order to get wrong.
+#: Held while anything is loaded, set up or forked. One lock: there is no order to get wrong.
 lock = threading.RLock()
 _addresses: dict[str, int] = {}
 
@@ -97,7 +97,7 @@ def cache_directory() -> Path:
 
 @functools.cache
 def cpu_name() -> str:
-    """LLVM's name of the CPU compiled for; ``NUMBA_CPU_NAME`` overrides it, as it does for Numba."""
+    """LLVM's name of the CPU compiled for; ``NUMBA_CPU_NAME`` overrides it, as for Numba."""
     return os.environ.get("NUMBA_CPU_NAME") or _llvm().get_host_cpu_name()
 
 

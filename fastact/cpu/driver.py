@@ -13,18 +13,21 @@ waits for a worker that has not begun, and where no worker comes the loop is sim
 
 The functions below that carry a signature are compiled one by one, and call each other through
 addresses in the pool's state: a function that Numba links into another one is optimized again in
-every place. ``driver`` is all that a small call needs; the others are compiled when a call is large.
+every place. ``driver`` is all that a small call needs; the others wait for a large one.
 
 Importing this module imports Numba.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba import njit, types
 
 from fastact.cpu import pool as p
 from fastact.cpu.intrinsics import (
     LINE,
+    LOOP_SIGNATURE,
     address,
     atomic_add,
     atomic_load,
@@ -43,15 +46,14 @@ from fastact.cpu.intrinsics import (
     word,
 )
 
-compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+compiled: Any = njit(  # type: ignore[call-overload]
+    error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
-_byte = types.CPointer(types.uint8)
-_words = types.CPointer(types.intp)
-_loop = types.void(types.CPointer(_byte), _words, _words, _byte)
 SIGNATURES = {
-    "driver": _loop,
-    "large": _loop,
-    "split": _loop,
+    "driver": LOOP_SIGNATURE,
+    "large": LOOP_SIGNATURE,
+    "split": LOOP_SIGNATURE,
     "elements": types.int64(types.int64, types.int64, types.int64),
     "pieces": types.int64(types.int64, types.int64),
     "worker": types.int64(types.int64),
@@ -64,7 +66,6 @@ job_words = stack(8 * p.JOB_WORDS)
 tile_bytes = stack(p.TILE_BYTES)
 cpu_mask = stack(p.CPU_MASK_BYTES)
 signal_set = stack(8 * p.SIGNAL_SET_WORDS)
-
 
 
 # Numba's own min, max and abs contain code that raises.
@@ -421,9 +422,9 @@ def large(args_pointer, dimensions, steps_pointer, data):
     nanoseconds = count * word(kernel, p.KERNEL_COST) // 1000
     if nbytes > p.CACHED_BYTES:
         nanoseconds += nbytes * p.UNCACHED_COST // 1000
-    if independent and nanoseconds >= p.AWAKE_NS and word(state, p.THREADS) > 1:
-        if share(state, job, nanoseconds):
-            return
+    worth_sharing = independent and nanoseconds >= p.AWAKE_NS and word(state, p.THREADS) > 1
+    if worth_sharing and share(state, job, nanoseconds):
+        return
     call_c(word(state, p.ELEMENTS), job, 0, count, 0, 0, 0, 0, 0)
 
 

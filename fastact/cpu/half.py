@@ -10,6 +10,7 @@ Importing this module imports Numba.
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 from numba import float32, njit, uint16, uint32
 
@@ -75,7 +76,5 @@ def _has_conversion() -> bool:
     return "+f16c" in cpu_features().split(",") and cpu_name() != "generic"
 
 
-if _has_conversion():
-    load_float16, store_float16 = float16_to_float32, float32_to_float16
-else:
-    load_float16, store_float16 = portable_load_float16, portable_store_float16
+load_float16: Any = float16_to_float32 if _has_conversion() else portable_load_float16
+store_float16: Any = float32_to_float16 if _has_conversion() else portable_store_float16

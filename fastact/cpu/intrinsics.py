@@ -18,6 +18,14 @@ from numba.extending import intrinsic
 
 from fastact.cpu.compiler import X86
 
+#: ``void (char **args, npy_intp *dimensions, npy_intp *steps, void *data)``
+LOOP_SIGNATURE = types.void(
+    types.CPointer(types.CPointer(types.uint8)),
+    types.CPointer(types.intp),
+    types.CPointer(types.intp),
+    types.CPointer(types.uint8),
+)
+
 _word = ir.IntType(64)
 _byte = ir.IntType(8)
 _void = ir.VoidType()

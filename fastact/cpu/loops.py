@@ -68,8 +68,9 @@ def value(grad, {names}):
 # --- formulas -----------------------------------------------------------------------------------
 
 
-def _function(formula: Callable[..., Any], name: str) -> str:
+def _function(formula: Callable[..., Any] | None, name: str) -> str:
     """The source of ``formula`` under another name, made ready to compile without branches."""
+    assert formula is not None
     tree = ast.parse(textwrap.dedent(inspect.getsource(formula))).body[0]
     assert isinstance(tree, ast.FunctionDef)
     tree.name = name
@@ -109,18 +110,24 @@ def _unit(name: str, functions: str, operands: Operands) -> Unit:
         from fastact.cpu import half, intrinsics
 
         namespace: dict[str, Any] = {
-            **{name: getattr(intrinsics, name) for name in ("address", "operand", "select", "shifted")},
+            **{
+                name: getattr(intrinsics, name)
+                for name in ("address", "operand", "select", "shifted")
+            },
             **{k.load: getattr(half, k.load) for k in operands.kinds if k.load},
             **{k.store: getattr(half, k.store) for k in operands.kinds if k.store},
             **{k.storage: getattr(types, k.storage) for k in operands.kinds},
             "T": getattr(types, kind.compute),
             # forceinline: a call inside a loop keeps LLVM from vectorizing it.
-            "formula": njit(forceinline=True, error_model="numpy"),
+            "formula": njit(  # type: ignore[call-overload]
+                forceinline=True,
+                error_model="numpy",
+                no_cpython_wrapper=True,
+                no_cfunc_wrapper=True,
+            ),
         }
         exec(compile(text, f"<fastact {name}>", "exec"), namespace)
-        byte, words = types.CPointer(types.uint8), types.CPointer(types.intp)
-        signature = types.void(types.CPointer(byte), words, words, byte)
-        return namespace["loop"], signature
+        return namespace["loop"], intrinsics.LOOP_SIGNATURE
 
     modules = ("fastact.cpu.loops", "fastact.cpu.intrinsics", "fastact.cpu.half", "fastact.dtypes")
     return Unit(name, build, modules, text)

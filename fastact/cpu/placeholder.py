@@ -27,7 +27,7 @@ LOOP_TYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 def placeholder(load: Callable[[int], int]) -> Any:
     """An inner loop that calls ``load(data)`` for the address of the loop to run, and runs it."""
 
-    @LOOP_TYPE
+    @LOOP_TYPE  # type: ignore[untyped-decorator]
     def loop(args: int, dimensions: int, steps: int, data: int) -> None:
         ended = threading.Event()
         try:

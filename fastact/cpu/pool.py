@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fastact.cpu import compiler, native
 from fastact.cpu.placeholder import address_of, placeholder
@@ -236,12 +237,11 @@ class _Pool:
         while self.words[LOCK] != 0:
             time.sleep(0)
         self.words[STOP] = 1
-        libc = _libc() if self.words[CREATED] else None
         for number in range(self.words[CREATED]):
             record = WORKERS + number * WORKER_WORDS
             asleep = ctypes.c_void_p(self.address + 8 * (record + WORKER_ASLEEP))
-            libc.syscall(ctypes.c_long(self.words[FUTEX]), asleep, FUTEX_WAKE, 1)
-            libc.pthread_join(ctypes.c_ulong(self.words[record + WORKER_THREAD]), None)
+            _libc().syscall(ctypes.c_long(self.words[FUTEX]), asleep, FUTEX_WAKE, 1)
+            _libc().pthread_join(ctypes.c_ulong(self.words[record + WORKER_THREAD]), None)
         self.words[CREATED] = self.words[AWAKE] = self.words[STOP] = 0
 
     def resume(self) -> None:
@@ -277,7 +277,7 @@ def _choose_layer() -> str:
     return "numba" if chosen == "pool" and not has_pool else chosen
 
 
-def _numba_layer():  # type: ignore[no-untyped-def]
+def _numba_layer() -> Any:
     """The extension module of Numba's TBB or OpenMP layer, started; None where there is neither.
 
     Numba's third layer, workqueue, ends the process when two threads use it at once (Numba issue
@@ -285,11 +285,11 @@ def _numba_layer():  # type: ignore[no-untyped-def]
     """
     import importlib
 
-    import numba
-    from numba.np.ufunc.parallel import _launch_threads
+    from numba.np.ufunc import parallel
 
-    _launch_threads()
-    module = {"tbb": "tbbpool", "omp": "omppool"}.get(numba.threading_layer())
+    threads: Any = parallel
+    threads._launch_threads()
+    module = {"tbb": "tbbpool", "omp": "omppool"}.get(threads.threading_layer())
     return module and importlib.import_module(f"numba.np.ufunc.{module}")
 
 

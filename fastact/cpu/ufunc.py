@@ -132,7 +132,7 @@ def _kernel_placeholder(data: int) -> int:
 
 _NO_IDENTITY = -1  # PyUFunc_None
 _POINTERS = ctypes.POINTER(ctypes.c_void_p)
-_PROTOTYPES = {
+_PROTOTYPES: dict[str, tuple[Any, ...]] = {
     # name: position in the table, then the result's and the arguments' types
     "PyUFunc_FromFuncAndData": (
         1,
@@ -159,13 +159,13 @@ _PROTOTYPES = {
 
 @functools.cache
 def _c_api(name: str) -> Callable[..., Any]:
-    from numpy._core._multiarray_umath import _UFUNC_API  # type: ignore[attr-defined]
+    from numpy._core._multiarray_umath import _UFUNC_API
 
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     position, *prototype = _PROTOTYPES[name]
     table = ctypes.cast(get_pointer(_UFUNC_API, None), _POINTERS)
-    return ctypes.PYFUNCTYPE(*prototype)(table[position])  # type: ignore[arg-type]
+    return ctypes.PYFUNCTYPE(*prototype)(table[position])
 
 
 def _register_user_loop(ufunc: np.ufunc, kernel: _Kernel, function: int) -> None:
