@@ -74,7 +74,8 @@ def select(typingctx, condition, if_true, if_false):
 
     A conditional expression would compile to branches. The ``freeze`` matters in place: without it
     LLVM sees that one choice stores what was loaded, leaves that store out, and vectorizes the rest
-    to masked stores, which some CPUs run in microcode (relu of 10 000 float32 in place on an AMD Zen 3: 3.9 times slower).
+    to masked stores, which some CPUs run in microcode (relu of 10 000 float32 in place on an AMD
+    Zen 3: 3.9 times slower).
     """
 
     def codegen(context, builder, signature, arguments):
