@@ -93,7 +93,7 @@ def _make(
         parameter_kind, parameter_dtype = parameter or (None, dtype)
         operands = loops.Operands(arrays, parameters, kind, parameter_kind, entry.weights)
         dtypes = (*[dtype] * arrays, *[parameter_dtype] * parameters, dtype)
-        return Loop(dtypes, tuple(operands.kinds), lambda: loop(entry, operands))
+        return Loop(dtypes, tuple(operands.kinds), parameters, lambda: loop(entry, operands))
 
     integers = INTEGERS if keeps_integers else {}
     made = [of(kind, np.dtype(char), None) for char, kind in (integers | FLOATS).items()]

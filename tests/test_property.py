@@ -65,8 +65,10 @@ def laid_out(array, layout):
 
 def arguments(name, parameters, dtype):
     """The parameters as the reference gets them: rounded to what the kernel computes with."""
-    signature = inspect.signature(getattr(fa, f"{name}_backward"))
     names = list(REFERENCES[name].parameters[0]) or list(CATALOGUE[name].parameters)
+    if not names:
+        return []
+    signature = inspect.signature(getattr(fa, f"{name}_backward"))
     chosen = {n: parameters.get(n, signature.parameters[n].default) for n in names}
     if dtype.kind in "iu":
         return [dtype.type(v) for v in chosen.values()]

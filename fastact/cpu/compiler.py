@@ -168,6 +168,10 @@ def _target_machine() -> Any:
     )
 
 
+#: What machine code may call: in every process, on every platform that LLVM calls it on.
+_FROM_C = {"memcpy", "memmove", "memset", "fegetexceptflag", "fesetexceptflag"}
+
+
 def _compile(unit: Unit) -> bytes:
     """Object code of ``unit``, defining ``unit.symbol`` with the C calling convention."""
     from numba import cfunc
@@ -193,7 +197,7 @@ def _compile(unit: Unit) -> bytes:
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     missing = [f.name for f in module.functions if f.is_declaration and "." not in f.name]
-    if set(missing) - {"memcpy", "memset"}:
+    if set(missing) - _FROM_C:
         raise RuntimeError(f"machine code of {unit.name} would need {missing} from Numba's runtime")
     return machine.emit_object(module)
 

@@ -26,10 +26,14 @@ __all__ = ["Loop", "make"]
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """One loop of a ufunc: NumPy's types of its operands, their kinds, and the code to compile."""
+    """One loop of a ufunc: NumPy's types of its operands, their kinds, and the code to compile.
+
+    The last ``parameters`` of the inputs are usually scalars.
+    """
 
     dtypes: tuple[np.dtype[Any], ...]
     kinds: tuple[Kind, ...]
+    parameters: int
     unit: Callable[[], compiler.Unit]
 
 
@@ -93,7 +97,7 @@ class _Kernel:
             record[pool.KERNEL_OPERANDS] = len(kinds)
             for k, kind in enumerate(kinds):
                 record[pool.KERNEL_ITEMSIZES + k] = kind.itemsize
-            record[pool.KERNEL_COST] = _picoseconds_per_element(function, kinds)
+            record[pool.KERNEL_COST] = _picoseconds_per_element(function, self.loop)
             record[pool.KERNEL_LOOP] = function
             self.install(driver)
 
@@ -101,12 +105,14 @@ class _Kernel:
 _COST_ELEMENTS = 4096
 
 
-def _picoseconds_per_element(function: int, kinds: Sequence[Kind]) -> int:
+def _picoseconds_per_element(function: int, of: Loop) -> int:
     """How fast a loop is on data in the cache: what the driver decides by. Takes some 20 us."""
-    sizes = [kind.itemsize for kind in kinds]
+    sizes = [kind.itemsize for kind in of.kinds]
     buffers = [np.zeros(_COST_ELEMENTS * size, np.uint8) for size in sizes]
-    args = (ctypes.c_void_p * len(kinds))(*[b.ctypes.data for b in buffers])
-    steps = (ctypes.c_ssize_t * len(kinds))(*sizes)
+    args = (ctypes.c_void_p * len(sizes))(*[b.ctypes.data for b in buffers])
+    steps = (ctypes.c_ssize_t * len(sizes))(*sizes)
+    for k in range(len(sizes) - 1 - of.parameters, len(sizes) - 1):
+        steps[k] = 0
     loop = LOOP_TYPE(function)
 
     def seconds(count: int) -> float:
