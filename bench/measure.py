@@ -3,8 +3,8 @@
     python bench/measure.py                # the README's table: ReLU against NumPy and PyTorch
     python bench/measure.py --gap          # with a pause or a matrix product before each call
 
-A (fastact) and B, C, ... (the others) run in turn, A B C A B C ..., each time for about a
-millisecond or one call; a ratio is the median over the rounds of B's time divided by A's time in
+A (fastact) and B, C, ... (the others) run in turn, A B C B C A ..., each time for about a
+millisecond or one call, after a pause and as many calls that are not timed; a ratio is the median over the rounds of B's time divided by A's time in
 the same round, so that a change of the machine's speed between rounds does not count.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 import fastact as fa
 
 Call = Callable[[], object]
+SETTLE_SECONDS = 0.02
 
 
 def calls_per_sample(call: Call, seconds: float = 1e-3) -> int:
@@ -36,7 +37,10 @@ def sample(call: Call, calls: int, before: Call | None) -> float:
         start = time.perf_counter()
         call()
         return time.perf_counter() - start
-    call()  # its own threads are awake then, and nobody else's
+    # Nobody else's threads spin any more (GNU OpenMP's do so for 8 ms), and its own are awake.
+    time.sleep(SETTLE_SECONDS)
+    for _ in range(calls):
+        call()
     start = time.perf_counter()
     for _ in range(calls):
         call()

@@ -157,6 +157,9 @@ def pieces(state, worker):
             piece, claimed = back - 1, ticket - 1
         if compare_and_swap(ticket_at, ticket, claimed):
             if worker >= 0:
+                cpu = call_c(word(state, p.SCHED_GETCPU), 0, 0, 0, 0, 0, 0, 0, 0) & 0xFFFFFFFF
+                record = state + 8 * (p.WORKERS + worker * p.WORKER_WORDS)
+                set_word(record, p.WORKER_CPU, cpu)
                 # Modes such as flush-to-zero must not depend on which thread ran a piece.
                 set_float_state(word(job, p.JOB_FLOAT_STATE))
             size = word(job, p.JOB_PIECE)
@@ -240,6 +243,7 @@ def create_workers(state, wanted):
         set_word(record, p.WORKER_STATE, state)
         set_word(record, p.WORKER_NUMBER, number)
         set_word(record, p.WORKER_EXCLUDED, -1)
+        set_word(record, p.WORKER_CPU, -1)
         set_word(record, p.WORKER_ASLEEP, 0)
         thread = record + 8 * p.WORKER_THREAD
         create, run = word(state, p.PTHREAD_CREATE), word(state, p.WORKER_FUNCTION)
@@ -283,6 +287,18 @@ def in_a_burst(state, nanoseconds):
     return False
 
 
+@compiled
+def make_way(state, workers):
+    """Send workers that were last seen on the caller's own core to another one."""
+    cpu = call_c(word(state, p.SCHED_GETCPU), 0, 0, 0, 0, 0, 0, 0, 0) & 0xFFFFFFFF
+    for number in range(workers):
+        record = state + 8 * (p.WORKERS + number * p.WORKER_WORDS)
+        if word(record, p.WORKER_CPU) == cpu:
+            keep_off(state, record)
+            # Only here: whoever else waits for this core might keep it for milliseconds.
+            call_c(word(state, p.SCHED_YIELD), 0, 0, 0, 0, 0, 0, 0, 0)
+
+
 # --- the caller ---------------------------------------------------------------------------------
 
 
@@ -318,16 +334,14 @@ def run_shared(state, job, nanoseconds):
     ran = call_c(word(state, p.PIECES), state, -1, 0, 0, 0, 0, 0, 0)
     if ran == total:
         # Nobody helped, awake or not: perhaps because they wait for this very core.
-        for number in range(wanted):
-            keep_off(state, state + 8 * (p.WORKERS + number * p.WORKER_WORDS))
+        make_way(state, wanted)
         return True
     looks = 0
     while atomic_load(state + 8 * p.DONE) < total:
+        pause()
         looks += 1
-        if looks < p.LOOKS_BEFORE_YIELD:
-            pause()
-        else:
-            call_c(word(state, p.SCHED_YIELD), 0, 0, 0, 0, 0, 0, 0, 0)
+        if looks % p.LOOKS_BEFORE_DOUBT == 0:
+            make_way(state, wanted)
     return True
 
 

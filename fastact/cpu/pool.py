@@ -58,10 +58,12 @@ PIECE_BYTES = 1 << 20
 #: picoseconds per byte.
 CACHED_BYTES = 1 << 19
 UNCACHED_COST = 20
-#: Bytes of the tile that non-temporal stores are staged in.
-TILE_BYTES = 4096
+#: Bytes of the tile that non-temporal stores are staged in. Less than a page, or a function's stack
+#: frame would need Windows' __chkstk, which is not at hand.
+TILE_BYTES = 2048
 PAUSES_PER_LOOK = 1
-LOOKS_BEFORE_YIELD = 2000
+#: Looks at an unfinished job until the caller asks whether the worker waits for the caller's core.
+LOOKS_BEFORE_DOUBT = 200
 
 # --- layout -------------------------------------------------------------------------------------
 
@@ -88,7 +90,7 @@ CPU_MASK = 96
 assert JOB + JOB_WORDS <= CPU_MASK
 CPU_MASK_BYTES = 128
 WORKERS = 112
-WORKER_ASLEEP, WORKER_STATE, WORKER_NUMBER, WORKER_THREAD, WORKER_EXCLUDED = range(5)
+WORKER_ASLEEP, WORKER_STATE, WORKER_NUMBER, WORKER_THREAD, WORKER_EXCLUDED, WORKER_CPU = range(6)
 WORKER_WORDS = 8
 STATE_WORDS = WORKERS + MAX_WORKERS * WORKER_WORDS
 
