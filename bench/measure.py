@@ -4,13 +4,15 @@
     python bench/measure.py --gap          # with a pause or a matrix product before each call
 
 A (fastact) and B, C, ... (the others) run in turn, A B C B C A ..., each time for about a
-millisecond or one call, after a pause and as many calls that are not timed; a ratio is the median over the rounds of B's time divided by A's time in
-the same round, so that a change of the machine's speed between rounds does not count.
+millisecond or one call, after a pause and as many calls that are not timed. A ratio is the median
+over the rounds of B's time divided by A's time in the same round, so that a change of the
+machine's speed between rounds does not count.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
@@ -24,10 +26,8 @@ SETTLE_SECONDS = 0.02
 
 
 def calls_per_sample(call: Call, seconds: float = 1e-3) -> int:
-    call()
-    start = time.perf_counter()
-    call()
-    return max(1, round(seconds / max(time.perf_counter() - start, 1e-7)))
+    best = min(sample(call, 1, before=call) for _ in range(10))
+    return max(1, round(seconds / max(best, 1e-7)))
 
 
 def sample(call: Call, calls: int, before: Call | None) -> float:
@@ -128,14 +128,16 @@ def print_gaps(sizes: list[int]) -> None:
     a = np.random.default_rng(0).standard_normal((256, 256), np.float32)
     threads = fa.get_num_threads()
     gaps: dict[str, Call] = {"10 ms sleep": lambda: time.sleep(0.01), "matmul": lambda: a @ a}
+    with contextlib.suppress(ImportError):
+        import torch
+
+        t = torch.ones(1_000_000)
+        gaps["PyTorch call"] = lambda: torch.relu_(t)
     for gap, wait in gaps.items():
         print(f"\nrelu, out, float32, after a {gap}: median us (95th percentile)")
         for n in sizes:
-            x = np.random.default_rng(0).standard_normal(n, np.float32)
             contest = contenders("out", n)
-            out = np.empty_like(x)
-            relu = fa.relu
-            contest["serial"] = lambda relu=relu, x=x, out=out: relu(x, out=out)  # type: ignore[misc]
+            contest["serial"] = contest["fastact"]
             times: dict[str, list[float]] = {name: [] for name in contest}
             order = list(contest)
             for _ in range(60):
