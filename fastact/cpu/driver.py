@@ -449,7 +449,7 @@ def driver(args, dimensions, steps, data):
     # as a RuntimeWarning.
     flags = float_state()
     function = word(kernel, p.KERNEL_LOOP)
-    if dimensions[0] >= p.SMALL:
+    if dimensions[0] >= word(kernel, p.KERNEL_LARGE_FROM):
         # 0 in a child that was forked behind Python's back: its copy of the state is empty.
         function = word(word(kernel, p.KERNEL_STATE), p.LARGE) or function
     call_loop(function, address(args), address(dimensions), address(steps), kernel)

@@ -37,9 +37,8 @@ __all__ = [
 
 # --- tuned constants: what was measured is in docs/tuning.md -----------------------------------
 
-#: Calls of fewer elements go straight to the serial loop.
-SMALL = 4096
-#: Serial time in ns from which a call is shared with workers that are awake.
+#: Serial time in ns from which a call is shared with workers that are awake. Calls that take less
+#: go straight to the serial loop.
 AWAKE_NS = 3_000
 #: Serial time in ns from which sleeping workers are woken. A wake-up costs the caller 15 to 20 us
 #: in a virtual machine.
@@ -70,8 +69,10 @@ LOOKS_BEFORE_DOUBT = 200
 MAX_OPERANDS = 12
 MAX_WORKERS = 255
 
-# A kernel: the record that a ufunc's loop gets as ``data``. COST: picoseconds per element.
-KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_OPERANDS, KERNEL_ITEMSIZES = range(5)
+# A kernel: the record that a ufunc's loop gets as ``data``. COST: picoseconds per element;
+# LARGE_FROM: elements from which a call may be worth sharing.
+KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_LARGE_FROM = range(4)
+KERNEL_OPERANDS, KERNEL_ITEMSIZES = range(4, 6)
 KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
 
 # The pool's state. What is written by one side and polled by another has a cache line to itself.

@@ -97,7 +97,9 @@ class _Kernel:
             record[pool.KERNEL_OPERANDS] = len(kinds)
             for k, kind in enumerate(kinds):
                 record[pool.KERNEL_ITEMSIZES + k] = kind.itemsize
-            record[pool.KERNEL_COST] = _picoseconds_per_element(function, self.loop)
+            cost = _picoseconds_per_element(function, self.loop)
+            record[pool.KERNEL_COST] = cost
+            record[pool.KERNEL_LARGE_FROM] = max(1, pool.AWAKE_NS * 1000 // cost)
             record[pool.KERNEL_LOOP] = function
             self.install(driver)
 
