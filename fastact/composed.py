@@ -1,4 +1,7 @@
-"""Public functions that are more than one elementwise kernel: channels, random slopes, halves."""
+"""Public functions that are more than one elementwise kernel: channels, random slopes, halves.
+
+``public`` lists their names.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,6 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from fastact.activations import CATALOGUE
 from fastact.functions import backward_ufunc, check_in_place, constrain, forward_ufunc
-
-__all__ = [
-    "crelu",
-    "crelu_backward",
-    "prelu",
-    "prelu_",
-    "prelu_backward",
-    "relu_backward",
-    "rrelu",
-    "rrelu_",
-    "rrelu_backward",
-]
 
 Array = npt.NDArray[Any]
 

@@ -116,6 +116,18 @@ def test_workers_are_used_and_end():
     assert_same_bits(fa.relu(np.full(3_000_000, -1, "f4")), np.zeros(3_000_000, "f4"))
 
 
+@LINUX_POOL
+def test_workers_can_be_stopped_at_any_moment():
+    x = data(1_000_000)
+    fa.relu(x)
+    for pause in [0, 40e-6, 50e-6, 60e-6, 100e-6] * 60:
+        fa.relu(x)
+        time.sleep(pause)  # workers spin for 50 us, then sleep
+        pool.pool().stop()
+        pool.pool().resume()
+    assert_same_bits(fa.relu(x), np.where(x <= 0, 0, x).astype("f4"))
+
+
 # --- overlap ------------------------------------------------------------------------------------
 
 

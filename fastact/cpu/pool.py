@@ -47,8 +47,9 @@ WAKE_NS = 60_000
 SHARE_NS = 15_000
 #: How long a worker spins after a job before it sleeps.
 SPIN_NS = 50_000
-#: Serial time in ns from which Numba's layer is used: it cannot tell workers awake from asleep.
-NUMBA_LAYER_NS = 200_000
+#: Serial time in ns from which Numba's layer is used. It cannot tell workers awake from asleep, and
+#: its barrier was seen to wait 5 ms after a pause (GNU OpenMP), so a call must have much to gain.
+NUMBA_LAYER_NS = 1_000_000
 #: Pieces per thread, and limits on their size.
 PIECES_PER_THREAD = 4
 PIECE_ELEMENTS = 4096
@@ -240,8 +241,11 @@ class _Pool:
         while self.words[LOCK] != 0:
             time.sleep(0)
         self.words[STOP] = 1
+        time.sleep(0)  # a system call: STOP is seen before ASLEEP changes
         for number in range(self.words[CREATED]):
             record = WORKERS + number * WORKER_WORDS
+            # A worker that is just about to sleep finds this changed, and does not.
+            self.words[record + WORKER_ASLEEP] = 0
             asleep = ctypes.c_void_p(self.address + 8 * (record + WORKER_ASLEEP))
             _libc().syscall(ctypes.c_long(self.words[FUTEX]), asleep, FUTEX_WAKE, 1)
             _libc().pthread_join(ctypes.c_ulong(self.words[record + WORKER_THREAD]), None)
