@@ -1,0 +1,58 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from fastact.cli import main
+
+
+def test_demo_trains_the_same_network_twice(capsys):
+    assert main(["demo", "--epochs", "8", "--hidden", "64", "--batch", "64"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (accuracies,) = [line.split()[-2:] for line in lines if line.startswith("accuracy")]
+    assert accuracies[0] == accuracies[1]
+    assert float(accuracies[0].rstrip("%")) > 85
+    assert "Weights after training: identical." in lines
+    assert sum("units are dead" in line for line in lines) == 2
+    assert any("layers 64-64-64-10" in line for line in lines)
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--hidden", "--batch"])
+def test_demo_refuses_what_makes_no_sense(option, capsys):
+    assert main(["demo", option, "0"]) == 2
+    assert capsys.readouterr().err == f"fastact demo: {option} must be at least 1\n"
+
+
+@pytest.mark.parametrize("package", ["sklearn", "tqdm"])
+def test_demo_says_what_is_missing(package, capsys, monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["demo"]) == 2
+    error = capsys.readouterr().err
+    assert f"needs {package}" in error
+    assert "pip install 'fastact[demo]'" in error
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    output = capsys.readouterr().out
+    for label in ("fastact", "numpy", "numba", "CPU", "threads", "threading layer", "kernel cache"):
+        assert any(line.startswith(label) for line in output.splitlines())
+
+
+def test_python_m_fastact():
+    done = subprocess.run(
+        [sys.executable, "-m", "fastact", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "demo" in done.stdout
+    assert "info" in done.stdout
+    wrong = subprocess.run(
+        [sys.executable, "-m", "fastact", "dmeo"], capture_output=True, text=True
+    )
+    assert wrong.returncode == 2
+    assert "invalid choice: 'dmeo'" in wrong.stderr
