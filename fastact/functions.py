@@ -140,9 +140,8 @@ def constrain(function: str, small_name: str, small: Any, large_name: str, large
     """Raise ValueError unless ``small <= large``, also element by element; NaN passes."""
     violated = small > large
     if violated is not False and np.any(violated):
-        bound = small_name if isinstance(small_name, str) and small_name == str(small) else ""
-        expected = f"at least {small_name}" + ("" if bound else f" = {small}")
-        raise ValueError(f"{function}: {large_name} must be {expected}, got {large}")
+        bound = small_name if small_name == str(small) else f"{small_name} = {small}"
+        raise ValueError(f"{function}: {large_name} must be at least {bound}, got {large}")
 
 
 def check_in_place(function: str, x: Any, integers: bool) -> None:
