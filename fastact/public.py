@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -40,20 +41,20 @@ _DERIVED = [
 NAMES = sorted({*_ELSEWHERE, *_DERIVED})
 
 
+@functools.cache
 def build(name: str) -> Any:
     """The public object of this name."""
     if name in _ELSEWHERE:
         return _as_public(getattr(importlib.import_module(_ELSEWHERE[name]), name))
     if name not in _DERIVED:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")
-    import fastact
     from fastact import functions
 
     if name.endswith("_backward"):
         return functions.backward(CATALOGUE[name.removesuffix("_backward")])
     if name.endswith("_"):
         entry = CATALOGUE[name.removesuffix("_")]
-        return functions.in_place(entry, getattr(fastact, entry.name))
+        return functions.in_place(entry, build(entry.name))
     return functions.forward(CATALOGUE[name])
 
 

@@ -13,7 +13,7 @@ from programs import run
 from references import assert_same_bits
 
 import fastact as fa
-from fastact.cpu import pool
+from fastact.cpu import layout, pool
 
 RNG = np.random.default_rng(2)
 LINUX_POOL = pytest.mark.skipif(pool.threading_layer() != "pool", reason="needs the worker pool")
@@ -108,10 +108,10 @@ def test_workers_are_used_and_end():
     with fa.num_threads(4):
         for _ in range(20):
             fa.relu(data(3_000_000))
-        assert pool.pool().words[pool.CREATED] >= 1
-        assert pool.pool().words[pool.TICKET] >> 32 >= 1
+        assert pool.pool().words[layout.CREATED] >= 1
+        assert pool.pool().words[layout.TICKET] >> 32 >= 1
     pool.pool().stop()
-    assert pool.pool().words[pool.CREATED] == 0
+    assert pool.pool().words[layout.CREATED] == 0
     pool.pool().resume()
     assert_same_bits(fa.relu(np.full(3_000_000, -1, "f4")), np.zeros(3_000_000, "f4"))
 
@@ -189,7 +189,7 @@ def test_streaming_changes_nothing(dtype, offset, n):
     x = (data(n + 7) * 9).astype(dtype)[7:]
     memory = np.full(n + offset + 64, 77, dtype)
     out = memory[offset : offset + n]
-    with pool_word(pool.STREAM_FROM, 1):
+    with pool_word(layout.STREAM_FROM, 1):
         fa.relu(x, out=out)
     wide = x.astype("f8") if dtype.kind != "i" else x
     assert_same_bits(out, np.where(wide <= 0, 0, wide).astype(dtype))
@@ -199,7 +199,7 @@ def test_streaming_changes_nothing(dtype, offset, n):
 
 def test_streaming_with_several_inputs():
     x, grad = data(300_000), data(300_000)
-    with pool_word(pool.STREAM_FROM, 1):
+    with pool_word(layout.STREAM_FROM, 1):
         assert_same_bits(fa.relu_backward(grad, x), np.where(x > 0, grad, 0).astype("f4"))
         assert_same_bits(fa.leaky_relu(x, 0.5), np.where(x > 0, x, np.float32(0.5) * x))
         assert_same_bits(fa.relu(x[::2]), np.where(x[::2] <= 0, 0, x[::2]).astype("f4"))

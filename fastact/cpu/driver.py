@@ -1,7 +1,7 @@
 """The driver: NumPy calls it as the inner loop of every kernel, and it shares large calls out.
 
 It knows nothing of formulas. It gets the address of a serial loop and of the pool's state (the
-layout of both is in ``pool``), decides whether a call is worth splitting, and runs the pieces.
+layout of both is in ``layout``), decides whether a call is worth splitting, and runs the pieces.
 
 How a call is shared. The caller publishes a *job* and then works on it like everybody else. Pieces
 are claimed by compare-and-swap on one word, the *ticket*: generation of the job, next piece from
@@ -24,7 +24,7 @@ from typing import Any
 
 from numba import njit, types
 
-from fastact.cpu import pool as p
+from fastact.cpu import layout as p
 from fastact.cpu.intrinsics import (
     LINE,
     LOOP_SIGNATURE,
@@ -197,7 +197,7 @@ def worker(record):
         if now(state) - idle_since > p.SPIN_NS:
             atomic_store(asleep, 1)
             atomic_add(state + 8 * p.AWAKE, -1)
-            # Whoever stops the pool sets STOP before looking at ASLEEP.
+            # Whoever stops the pool sets STOP before changing ASLEEP.
             if atomic_load(state + 8 * p.STOP) == 0:
                 syscall, futex = word(state, p.SYSCALL), word(state, p.FUTEX)
                 call_c(syscall, futex, asleep, p.FUTEX_WAIT, 1, 0, 0, 0, 0)

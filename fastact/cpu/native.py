@@ -9,7 +9,7 @@ from fastact.cpu.compiler import Unit, load
 
 __all__ = ["shared"]
 
-_MODULES = ("fastact.cpu.driver", "fastact.cpu.intrinsics", "fastact.cpu.pool")
+_MODULES = ("fastact.cpu.driver", "fastact.cpu.intrinsics", "fastact.cpu.layout")
 
 
 def shared(name: str) -> int:

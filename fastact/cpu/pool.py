@@ -1,7 +1,7 @@
 """The worker pool as Python sees it: its memory, its settings, how it starts, stops and forks.
 
 What runs without the interpreter, the driver and the workers, is in ``driver``. Both sides share
-one block of memory, laid out here in words of eight bytes.
+one block of memory; ``layout`` says what is where in it.
 
 Three layers share out large calls: ``pool``, this package's own worker threads (Linux); ``numba``,
 the threads of Numba's TBB or OpenMP layer (elsewhere, where there is one); and ``serial``.
@@ -26,82 +26,51 @@ from pathlib import Path
 from typing import Any
 
 from fastact.cpu import compiler, native
+from fastact.cpu.layout import (
+    AWAKE,
+    CLOCK_GETTIME,
+    CPU_MASK,
+    CPU_MASK_BYTES,
+    CREATED,
+    ELEMENTS,
+    FUTEX,
+    FUTEX_WAKE,
+    LARGE,
+    LAYER,
+    LAYERS,
+    LOCK,
+    MAX_WORKERS,
+    PARALLEL_FOR,
+    PIECES,
+    PTHREAD_CREATE,
+    PTHREAD_SETAFFINITY,
+    PTHREAD_SIGMASK,
+    SCHED_GETCPU,
+    SCHED_YIELD,
+    SPLIT_FUNCTION,
+    STATE_WORDS,
+    STOP,
+    STREAM_FROM,
+    SYSCALL,
+    THREADS,
+    WORKER_ASLEEP,
+    WORKER_FUNCTION,
+    WORKER_THREAD,
+    WORKER_WORDS,
+    WORKERS,
+)
 from fastact.cpu.placeholder import address_of, placeholder
 
 __all__ = [
+    "available_cpus",
     "get_num_threads",
+    "last_level_cache",
     "num_threads",
+    "pool",
     "set_num_threads",
     "threading_layer",
 ]
 
-# --- tuned constants: what was measured is in docs/tuning.md -----------------------------------
-
-#: Serial time in ns from which a call is shared with workers that are awake. Calls that take less
-#: go straight to the serial loop.
-AWAKE_NS = 3_000
-#: Serial time in ns from which sleeping workers are woken. A wake-up costs the caller 15 to 20 us
-#: in a virtual machine.
-WAKE_NS = 60_000
-#: Serial time in ns that each worker should have to itself.
-SHARE_NS = 15_000
-#: How long a worker spins after a job before it sleeps.
-SPIN_NS = 50_000
-#: Serial time in ns from which Numba's layer is used. It cannot tell workers awake from asleep, and
-#: its barrier was seen to wait 5 ms after a pause (GNU OpenMP), so a call must have much to gain.
-NUMBA_LAYER_NS = 1_000_000
-#: Pieces per thread, and limits on their size.
-PIECES_PER_THREAD = 4
-PIECE_ELEMENTS = 4096
-PIECE_BYTES = 1 << 20
-#: Memory traffic from which an array counts as out of the core's own cache, and its extra cost in
-#: picoseconds per byte.
-CACHED_BYTES = 1 << 19
-UNCACHED_COST = 20
-#: Bytes of the tile that non-temporal stores are staged in. Less than a page, or a function's stack
-#: frame would need Windows' __chkstk, which is not at hand.
-TILE_BYTES = 2048
-PAUSES_PER_LOOK = 1
-#: Looks at an unfinished job until the caller asks whether the worker waits for the caller's core.
-LOOKS_BEFORE_DOUBT = 200
-
-# --- layout -------------------------------------------------------------------------------------
-
-MAX_OPERANDS = 12
-MAX_WORKERS = 255
-
-# A kernel: the record that a ufunc's loop gets as ``data``. COST: picoseconds per element;
-# LARGE_FROM: elements from which a call may be worth sharing.
-KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_LARGE_FROM = range(4)
-KERNEL_OPERANDS, KERNEL_ITEMSIZES = range(4, 6)
-KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
-
-# The pool's state. What is written by one side and polled by another has a cache line to itself.
-THREADS, LAYER, STREAM_FROM, CREATED = range(4)
-LARGE, ELEMENTS, PIECES, WORKER_FUNCTION = range(4, 8)
-SYSCALL, FUTEX, SCHED_GETCPU, SCHED_YIELD = range(8, 12)
-PTHREAD_CREATE, PTHREAD_SIGMASK, PTHREAD_SETAFFINITY, CLOCK_GETTIME = range(12, 16)
-PARALLEL_FOR, SPLIT_FUNCTION, BURST_NS, BURST_ENDED = range(16, 20)
-STOP, LOCK, TICKET, DONE, AWAKE = range(24, 64, 8)
-JOB = 64
-JOB_LOOP, JOB_OPERANDS, JOB_COUNT, JOB_PIECE, JOB_STREAM, JOB_WORKERS, JOB_FLOAT_STATE = range(7)
-JOB_ELEMENTS, JOB_ARGS = 7, 8
-JOB_STEPS = JOB_ARGS + MAX_OPERANDS
-JOB_WORDS = JOB_STEPS + MAX_OPERANDS
-CPU_MASK = 96
-assert JOB + JOB_WORDS <= CPU_MASK
-CPU_MASK_BYTES = 128
-WORKERS = 112
-WORKER_ASLEEP, WORKER_STATE, WORKER_NUMBER, WORKER_THREAD, WORKER_EXCLUDED, WORKER_CPU = range(6)
-WORKER_WORDS = 8
-STATE_WORDS = WORKERS + MAX_WORKERS * WORKER_WORDS
-
-LAYER_SERIAL, LAYER_POOL, LAYER_NUMBA = range(3)
-LAYERS = {"serial": LAYER_SERIAL, "pool": LAYER_POOL, "numba": LAYER_NUMBA}
-
-FUTEX_WAIT, FUTEX_WAKE = 128, 129  # both "private": within this process
-SIG_SETMASK = 2
-SIGNAL_SET_WORDS = 16
 _FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98}
 _MADV_WIPEONFORK = 18
 
@@ -152,12 +121,12 @@ def _group_quota(group: Path) -> list[float]:
 
 def last_level_cache() -> int:
     """Bytes of the largest cache of the CPU; 32 MiB where the system does not tell."""
-    sizes = [32 << 20]
+    sizes = []
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         with contextlib.suppress(OSError, ValueError):
             kibibytes = (index / "size").read_text().strip().removesuffix("K")
             sizes.append(int(kibibytes) << 10)
-    return max(sizes[1:], default=sizes[0])
+    return max(sizes, default=32 << 20)
 
 
 # --- the pool -----------------------------------------------------------------------------------
@@ -393,11 +362,7 @@ def set_num_threads(n: int) -> None:
     ValueError
         If ``n`` is less than 1 or greater than 256.
     """
-    global _chosen_threads
-    _chosen_threads = _checked(n, "set_num_threads: n")
-    with compiler.lock:
-        if _pool is not None:
-            _pool.resume()
+    _choose_threads(_checked(n, "set_num_threads: n"))
 
 
 @contextlib.contextmanager
@@ -408,16 +373,20 @@ def num_threads(n: int) -> Iterator[None]:
     ...     fa.get_num_threads()
     1
     """
-    global _chosen_threads
     before = _chosen_threads
     set_num_threads(n)
     try:
         yield
     finally:
-        _chosen_threads = before
-        with compiler.lock:
-            if _pool is not None:
-                _pool.resume()
+        _choose_threads(before)
+
+
+def _choose_threads(n: int | None) -> None:
+    global _chosen_threads
+    with compiler.lock:
+        _chosen_threads = n
+        if _pool is not None:
+            _pool.resume()
 
 
 def _checked(n: int, name: str) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fastact.cpu import compiler, native, pool
+from fastact.cpu import compiler, layout, native, pool
 from fastact.cpu.placeholder import LOOP_TYPE, address_of, placeholder
 from fastact.dtypes import Kind
 
@@ -75,32 +75,32 @@ _kernels: dict[int, _Kernel] = {}
 
 
 class _Kernel:
-    """A loop's record in memory (the layout is the pool's), and what is needed to fill it."""
+    """A loop's record in memory (see ``layout``), and what is needed to fill it."""
 
     install: Callable[[int], None]
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self._record = (ctypes.c_int64 * pool.KERNEL_WORDS)()
+        self._record = (ctypes.c_int64 * layout.KERNEL_WORDS)()
         self.address = ctypes.addressof(self._record)
         _kernels[self.address] = self
 
     def load(self) -> None:
         """Get the machine code and let NumPy call it."""
         with compiler.lock:
-            if self._record[pool.KERNEL_LOOP]:
+            if self._record[layout.KERNEL_LOOP]:
                 return
             record, kinds = self._record, self.loop.kinds
             driver = native.shared("driver")
             function = compiler.load(self.loop.unit())
-            record[pool.KERNEL_STATE] = pool.pool().address
-            record[pool.KERNEL_OPERANDS] = len(kinds)
+            record[layout.KERNEL_STATE] = pool.pool().address
+            record[layout.KERNEL_OPERANDS] = len(kinds)
             for k, kind in enumerate(kinds):
-                record[pool.KERNEL_ITEMSIZES + k] = kind.itemsize
+                record[layout.KERNEL_ITEMSIZES + k] = kind.itemsize
             cost = _picoseconds_per_element(function, self.loop)
-            record[pool.KERNEL_COST] = cost
-            record[pool.KERNEL_LARGE_FROM] = max(1, pool.AWAKE_NS * 1000 // cost)
-            record[pool.KERNEL_LOOP] = function
+            record[layout.KERNEL_COST] = cost
+            record[layout.KERNEL_LARGE_FROM] = max(1, layout.AWAKE_NS * 1000 // cost)
+            record[layout.KERNEL_LOOP] = function
             self.install(driver)
 
 

@@ -1,0 +1,74 @@
+"""What the pool and the compiled driver agree on: tuned constants, and the memory that they share.
+
+Memory is laid out in words of eight bytes; the names are positions of words.
+"""
+
+from __future__ import annotations
+
+# --- tuned constants: what was measured is in docs/tuning.md -----------------------------------
+
+#: Serial time in ns from which a call is shared with workers that are awake. Calls that take less
+#: go straight to the serial loop.
+AWAKE_NS = 3_000
+#: Serial time in ns from which sleeping workers are woken. A wake-up costs the caller 15 to 20 us
+#: in a virtual machine.
+WAKE_NS = 60_000
+#: Serial time in ns that each worker should have to itself.
+SHARE_NS = 15_000
+#: How long a worker spins after a job before it sleeps.
+SPIN_NS = 50_000
+#: Serial time in ns from which Numba's layer is used. It cannot tell workers awake from asleep, and
+#: its barrier was seen to wait 5 ms after a pause (GNU OpenMP), so a call must have much to gain.
+NUMBA_LAYER_NS = 1_000_000
+#: Pieces per thread, and limits on their size.
+PIECES_PER_THREAD = 4
+PIECE_ELEMENTS = 4096
+PIECE_BYTES = 1 << 20
+#: Memory traffic from which an array counts as out of the core's own cache, and its extra cost in
+#: picoseconds per byte.
+CACHED_BYTES = 1 << 19
+UNCACHED_COST = 20
+#: Bytes of the tile that non-temporal stores are staged in. Less than a page, or a function's stack
+#: frame would need Windows' __chkstk, which is not at hand.
+TILE_BYTES = 2048
+PAUSES_PER_LOOK = 1
+#: Looks at an unfinished job until the caller asks whether the worker waits for the caller's core.
+LOOKS_BEFORE_DOUBT = 200
+
+# --- layout -------------------------------------------------------------------------------------
+
+MAX_OPERANDS = 12
+MAX_WORKERS = 255
+
+# A kernel: the record that a ufunc's loop gets as ``data``. COST: picoseconds per element;
+# LARGE_FROM: elements from which a call may be worth sharing.
+KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_LARGE_FROM = range(4)
+KERNEL_OPERANDS, KERNEL_ITEMSIZES = range(4, 6)
+KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
+
+# The pool's state. What is written by one side and polled by another has a cache line to itself.
+THREADS, LAYER, STREAM_FROM, CREATED = range(4)
+LARGE, ELEMENTS, PIECES, WORKER_FUNCTION = range(4, 8)
+SYSCALL, FUTEX, SCHED_GETCPU, SCHED_YIELD = range(8, 12)
+PTHREAD_CREATE, PTHREAD_SIGMASK, PTHREAD_SETAFFINITY, CLOCK_GETTIME = range(12, 16)
+PARALLEL_FOR, SPLIT_FUNCTION, BURST_NS, BURST_ENDED = range(16, 20)
+STOP, LOCK, TICKET, DONE, AWAKE = range(24, 64, 8)
+JOB = 64
+JOB_LOOP, JOB_OPERANDS, JOB_COUNT, JOB_PIECE, JOB_STREAM, JOB_WORKERS, JOB_FLOAT_STATE = range(7)
+JOB_ELEMENTS, JOB_ARGS = 7, 8
+JOB_STEPS = JOB_ARGS + MAX_OPERANDS
+JOB_WORDS = JOB_STEPS + MAX_OPERANDS
+CPU_MASK = 96
+assert JOB + JOB_WORDS <= CPU_MASK
+CPU_MASK_BYTES = 128
+WORKERS = 112
+WORKER_ASLEEP, WORKER_STATE, WORKER_NUMBER, WORKER_THREAD, WORKER_EXCLUDED, WORKER_CPU = range(6)
+WORKER_WORDS = 8
+STATE_WORDS = WORKERS + MAX_WORKERS * WORKER_WORDS
+
+LAYER_SERIAL, LAYER_POOL, LAYER_NUMBA = range(3)
+LAYERS = {"serial": LAYER_SERIAL, "pool": LAYER_POOL, "numba": LAYER_NUMBA}
+
+FUTEX_WAIT, FUTEX_WAKE = 128, 129  # both "private": within this process
+SIG_SETMASK = 2
+SIGNAL_SET_WORDS = 16
