@@ -46,27 +46,27 @@ class Case:
             arguments = {"slope": (1 / 8 + 1 / 3) / 2}
         rng = np.random.default_rng(0)
         x, grad = (rng.normal(0, 3, self.n).astype(self.dtype) for _ in range(2))
-        out = np.empty_like(x)
-        in_place = x.copy()
-        # The idiom with or without "out": most need temporaries whatever one does.
-        target = {"out": out, "in_place": in_place}.get(self.mode)
-        idiom = entry.backward_idiom if self.mode == "backward" else entry.idiom
-        if target is not None and "out=out" not in idiom:
-            idiom = f"np.copyto(out, {idiom}) or out"
-        if self.mode == "backward":
-            target = out
-            idiom = f"np.copyto(out, {idiom}) or out"
         ours = {
-            "out": f"{self.name}(x{passed}, out=out)",
-            "fresh": f"{self.name}(x{passed})",
-            "in_place": f"{self.name}_(x{passed})",
-            "backward": f"{self.name}_backward(grad, x{passed}, out=out)",
+            "out": f"f(x{passed}, out=out)",
+            "fresh": f"f(x{passed})",
+            "in_place": f"f_(x{passed})",
+            "backward": f"f_backward(grad, x{passed}, out=out)",
         }[self.mode]
-        names = {"np": np, "grad": grad, "out": target, **arguments}
-        names["x"] = in_place if self.mode == "in_place" else x
-        names |= {f"{self.name}{s}": getattr(fa, f"{self.name}{s}") for s in ("", "_", "_backward")}
-        # Both as text, so that both are called in the same way.
-        return {"fastact": eval(f"lambda: {ours}", names), "numpy": eval(f"lambda: {idiom}", names)}
+        theirs = entry.backward_idiom if self.mode == "backward" else entry.idiom
+        # Most idioms have no "out"; a backward one has it for a temporary only.
+        if self.mode == "backward" or (self.mode != "fresh" and "out=out" not in theirs):
+            theirs = f"np.copyto(out, {theirs}) or out"
+
+        def call(text: str) -> Callable[[], Any]:
+            own_x = x.copy() if self.mode == "in_place" else x
+            out = {"in_place": own_x, "fresh": None}.get(self.mode, np.empty_like(x))
+            names = {"np": np, "grad": grad, "x": own_x, "out": out, **arguments}
+            # Not by their own names: one is called like its parameter.
+            names |= {f"f{s}": getattr(fa, f"{self.name}{s}") for s in ("", "_", "_backward")}
+            return eval(f"lambda: {text}", names)
+
+        # Both are text, so that both are called in the same way.
+        return {"fastact": call(ours), "numpy": call(theirs)}
 
 
 def cases(full: bool) -> list[Case]:

@@ -12,8 +12,6 @@ import pytest
 from cases import Case, cases
 from measure import interleaved, ratio
 
-import fastact as fa
-
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -41,7 +39,10 @@ def contest(case: Case):
     with np.errstate(all="ignore"):
         a, b = np.array(ours(), copy=True), np.asarray(theirs())
     np.testing.assert_allclose(
-        a.astype("f8"), b.astype("f8"), rtol=1e-2 if case.dtype == "float16" else 1e-5, atol=1e-2
+        a.astype("f8"),
+        b.astype("f8"),
+        rtol=1e-2 if case.dtype == "float16" else 1e-5,
+        atol=1e-3 if case.dtype == "float16" else 1e-6,
     )
     return case.calls()
 
@@ -50,9 +51,3 @@ def contest(case: Case):
 def paired_ratio(case: Case, contest):
     """NumPy's time divided by ours, in turns."""
     return ratio(interleaved(contest, rounds=11 if case.n < 5_000_000 else 5), "numpy")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _all_threads():
-    with fa.num_threads(fa.get_num_threads()):
-        yield

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# A function applied in place again and again may overflow.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
 
 @pytest.mark.parametrize("library", ["fastact", "numpy"])
 def test_activation(benchmark, case, contest, paired_ratio, library):
