@@ -67,13 +67,16 @@ def _uninterrupted(load: Callable[[], int]) -> tuple[int | None, BaseException |
     if threading.current_thread() is not threading.main_thread():
         run()
         return result, error
-    threading.Thread(target=run, name="fastact-load").start()
-    while not done.is_set():  # an interrupted Thread.join would count as the thread's end
+    started = False
+    while True:
         try:
-            done.wait()
+            if not started:
+                threading.Thread(target=run, name="fastact-load").start()
+                started = True  # interrupted before this, a second thread finds the work done
+            done.wait()  # an interrupted Thread.join would count as the thread's end
+            return result, error
         except BaseException as interruption:
             error = interruption
-    return result, error
 
 
 def address_of(loop: Any) -> int:
