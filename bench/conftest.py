@@ -1,53 +1,82 @@
-"""``pytest bench --benchmark-only``: each function beside the NumPy idiom that it replaces.
+"""``pytest bench``: each function beside the NumPy idiom that it replaces.
 
-A benchmark's ``extra_info`` holds the bytes that a call has to move, the bandwidth reached, and the
-ratio to NumPy, which is measured apart from pytest-benchmark's own timing, in turns: that is the
-figure to trust on a noisy machine.
+A benchmark's ``extra_info`` holds the bytes that a call has to move, the bandwidth reached and, for
+fastact's, the ratio to NumPy with its 95 % interval, measured in turns: the figure to trust on a
+noisy machine, and the one that ``fastact compare`` judges.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from cases import Case, cases
-from measure import interleaved, ratio
+
+from fastact.benchmark import timing
+from fastact.benchmark.cases import PROFILES, select_profile
+from fastact.benchmark.results import machine_facts
 
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--full", action="store_true", help="every size and dtype instead of a quick selection"
+        "--profile",
+        choices=list(PROFILES),
+        default="smoke",
+        help="which cases: smoke is a few of every function, in about two minutes; default is "
+        "every size; full adds dtypes and gaps, and takes hours",
+    )
+    parser.addoption(
+        "--paired-seconds", type=float, default=0.5, help="time for the ratio of each case (0.5)"
     )
 
 
 def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
-        chosen = cases(full=metafunc.config.getoption("--full"))
+        chosen = select_profile(metafunc.config.getoption("--profile"))
         metafunc.parametrize("case", chosen, ids=str)
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    from fastact.config import configuration
-
-    machine_info["fastact"] = configuration()
+    machine_info["fastact"] = machine_facts()
 
 
-@pytest.fixture
-def contest(case: Case):
-    """The calls of both sides on the same data, checked against each other."""
-    calls = case.calls()
-    ours, theirs = calls["fastact"], calls["numpy"]
-    with np.errstate(all="ignore"):
-        a, b = np.array(ours(), copy=True), np.asarray(theirs())
-    np.testing.assert_allclose(
-        a.astype("f8"),
-        b.astype("f8"),
-        rtol=1e-2 if case.dtype == "float16" else 1e-5,
-        atol=1e-3 if case.dtype == "float16" else 1e-6,
-    )
-    return case.calls()
+@pytest.fixture(scope="module")
+def measured():
+    """Case -> its contenders, and what was measured of them in turns: once for all libraries."""
+    return {}
 
 
 @pytest.fixture
-def paired_ratio(case: Case, contest):
-    """NumPy's time divided by ours, in turns."""
-    return ratio(interleaved(contest, rounds=11 if case.n < 5_000_000 else 5), "numpy")
+def contest(request, case, measured):
+    if case not in measured:
+        measured.clear()  # large arrays
+        contenders = timing.contest(case, ["fastact", "numpy"])
+        times = timing.measure(contenders, request.config.getoption("--paired-seconds"), case.gap)
+        timing.check(case, contenders)
+        measured[case] = contenders, times
+    return measured[case]
+
+
+@pytest.fixture
+def compare(benchmark, case, contest):
+    """Time a library's call with pytest-benchmark, and note what is known of the case."""
+
+    def compare(library: str) -> None:
+        contenders, times = contest
+        contender = contenders[library]
+        benchmark.group = str(case)
+        benchmark.extra_info |= {"bytes_moved": case.bytes_moved, "library": library}
+        if library == "fastact":
+            ratio = timing.ratio(times, "numpy")
+            benchmark.extra_info["ratio_to_numpy"] = [ratio.value, ratio.low, ratio.high]
+        if contender.copies is None and case.gap == "none":
+            benchmark(contender.call)
+        else:
+            # Data that calls change, or something before each: one call a round.
+            def setup() -> None:
+                contender.restore()
+                timing.gaps()[case.gap]()
+
+            benchmark.pedantic(contender.call, setup=setup, rounds=50)
+        benchmark.extra_info["gigabytes_per_second"] = (
+            case.bytes_moved / benchmark.stats.stats.median / 1e9
+        )
+
+    return compare

@@ -8,7 +8,7 @@ import platform
 
 from fastact.cpu import compiler, pool
 
-__all__ = ["configuration", "show_config"]
+__all__ = ["configuration", "package_version", "show_config"]
 
 
 def configuration() -> dict[str, str]:
@@ -18,9 +18,9 @@ def configuration() -> dict[str, str]:
     size = sum(path.stat().st_size for path in kernels)
     writable = os.access(next(p for p in (directory, *directory.parents) if p.exists()), os.W_OK)
     return {
-        "fastact": _version("fastact"),
+        "fastact": package_version("fastact"),
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        **{name: _version(name) for name in ("numpy", "numba", "llvmlite", "ml_dtypes")},
+        **{name: package_version(name) for name in ("numpy", "numba", "llvmlite", "ml_dtypes")},
         "CPU": compiler.cpu_name(),
         "vector extensions": " ".join(_vector_extensions()) or "baseline",
         "last-level cache": f"{pool.last_level_cache() >> 20} MiB",
@@ -43,7 +43,7 @@ def show_config() -> None:
         print(f"{label:{width}}  {text}")
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -27,7 +27,7 @@ def test_demo_refuses_what_makes_no_sense(option, capsys):
     assert capsys.readouterr().err == f"fastact demo: {option} must be at least 1\n"
 
 
-@pytest.mark.parametrize("package", ["sklearn", "tqdm"])
+@pytest.mark.parametrize("package", ["sklearn", "rich"])
 def test_demo_says_what_is_missing(package, capsys, monkeypatch):
     for name in [n for n in sys.modules if n.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)

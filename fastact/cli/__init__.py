@@ -1,4 +1,4 @@
-"""The command line: ``fastact demo``, ``fastact info``."""
+"""The command line: ``fastact demo``, ``bench``, ``report``, ``compare``, ``info``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import sys
 from collections.abc import Sequence
 
 import fastact
-from fastact.cli import demo, info
+from fastact.cli import bench, compare, demo, info, report
 
 __all__ = ["main"]
 
-_COMMANDS = {"demo": demo, "info": info}
+_COMMANDS = {
+    "demo": demo,
+    "bench": bench,
+    "report": report,
+    "compare": compare,
+    "info": info,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"fastact {fastact.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
-        summary = (module.__doc__ or "").partition("\n")[0]
-        command = commands.add_parser(name, help=summary, description=summary)
+        summary, _, rest = (module.__doc__ or "").partition("\n")
+        command = commands.add_parser(name, help=summary, description=summary, epilog=rest)
         module.add_arguments(command)
     options = parser.parse_args(arguments)
     try:

@@ -34,9 +34,10 @@ def run(options: argparse.Namespace) -> int:
             print(f"fastact demo: --{name} must be at least 1", file=sys.stderr)
             return 2
     try:
+        from rich.console import Console
+        from rich.progress import track
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
-        from tqdm import tqdm
     except ImportError as error:
         print(
             f"fastact demo needs {error.name}, which comes with: pip install 'fastact[demo]'",
@@ -52,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     networks = [Network(kind, sizes, options.seed) for kind in (with_numpy(), with_fastact())]
     load_kernels(options)
     batches = np.random.default_rng(options.seed)
-    for _ in tqdm(range(options.epochs), desc="training", unit="epoch", disable=None):
+    terminal = Console(stderr=True)
+    quiet = not terminal.is_terminal
+    for _ in track(range(options.epochs), "training", console=terminal, disable=quiet):
         order = batches.permutation(len(data[0]))
         for network in networks:
             network.train(data[0][order], data[2][order], options.batch)

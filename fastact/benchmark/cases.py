@@ -1,0 +1,258 @@
+"""What is measured: function x mode x dtype x size x gap, generated from the catalogue."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import inspect
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastact.activations import CATALOGUE
+from fastact.dtypes import bfloat16_dtype
+
+__all__ = [
+    "DTYPES",
+    "GAPS",
+    "LIBRARIES",
+    "MODES",
+    "PROFILES",
+    "SIZES",
+    "SUBJECTS",
+    "Case",
+    "available",
+    "select",
+    "select_profile",
+]
+
+#: Into an array that exists, into a new one, in place, and the gradient into one that exists.
+MODES = ["out", "fresh", "in-place", "backward"]
+#: Name and bytes of an element.
+DTYPES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+SIZES = [1, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000]
+#: What happens before each call: nothing (calls back to back), a pause of 10 ms, or a matrix
+#: product on all cores.
+GAPS = ["none", "sleep", "matmul"]
+LIBRARIES = ["fastact", "numpy", "torch"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A function that is measured, and how each library spells it.
+
+    The idioms are in terms of ``x``, ``grad``, ``out`` and the parameters; ``torch`` is an operator
+    of ``torch.ops.aten`` and its arguments after ``x``, ``torch_backward`` one and its arguments
+    after ``grad``.
+    """
+
+    name: str
+    idiom: str
+    backward_idiom: str
+    parameters: dict[str, Any]
+    passed: str = ""
+    torch: str = ""
+    torch_backward: str = ""
+    #: Elements of the result for each element of x.
+    outputs: int = 1
+
+    @property
+    def modes(self) -> list[str]:
+        return MODES if self.outputs == 1 else [m for m in MODES if m != "in-place"]
+
+
+#: PyTorch's operators and their arguments; where there is none, PyTorch is not measured.
+_TORCH = {
+    "relu": ("clamp_min x 0", "threshold_backward x 0"),
+    "relu6": ("hardtanh x 0 6", "hardtanh_backward x 0 6"),
+    "clipped_relu": ("hardtanh x 0 max_value", "hardtanh_backward x 0 max_value"),
+    "leaky_relu": ("leaky_relu x negative_slope", "leaky_relu_backward x negative_slope False"),
+    "rrelu": ("leaky_relu x slope", "leaky_relu_backward x slope False"),
+    "threshold": ("threshold x threshold value", "threshold_backward x threshold"),
+    "thresholded_relu": ("threshold x alpha 0", "threshold_backward x alpha"),
+    "hardtanh": ("hardtanh x min_val max_val", "hardtanh_backward x min_val max_val"),
+    "hardsigmoid": ("hardsigmoid x", "hardsigmoid_backward x"),
+    "hardswish": ("hardswish x", ""),
+    "hardshrink": ("hardshrink x lambd", "hardshrink_backward x lambd"),
+    "softshrink": ("softshrink x lambd", "softshrink_backward x lambd"),
+}
+
+
+def _subjects() -> dict[str, Subject]:
+    subjects = {}
+    for name, entry in CATALOGUE.items():
+        if name.startswith("_"):
+            continue
+        parameters = {
+            # 1/4 makes sense for those that have no default: slopes and thresholds.
+            key: 0.25 if default is inspect.Parameter.empty else default
+            for key, default in entry.parameters.items()
+        }
+        passed = "".join(f", {key}" for key in parameters)
+        if name == "rrelu":  # its kernel takes a slope, the function an interval
+            parameters, passed = {"slope": (1 / 8 + 1 / 3) / 2}, ""
+        subjects[name] = Subject(
+            name,
+            entry.idiom,
+            entry.backward_idiom,
+            parameters,
+            passed,
+            *_TORCH.get(name, ("", "")),
+        )
+    subjects["crelu"] = Subject(
+        "crelu",
+        "np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], out=out)",
+        "np.where(x > 0, grad[: len(x)], np.where(x < 0, -grad[len(x) :], 0))",
+        {},
+        outputs=2,
+    )
+    return subjects
+
+
+SUBJECTS = _subjects()
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    mode: str
+    dtype: str
+    n: int
+    gap: str = "none"
+
+    def __str__(self) -> str:
+        gap = "" if self.gap == "none" else f"-{self.gap}"
+        return f"{self.name}-{self.mode}-{self.dtype}-{self.n}{gap}"
+
+    @property
+    def subject(self) -> Subject:
+        return SUBJECTS[self.name]
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that a call has to read and write at least."""
+        return self.array_bytes * (1 + self.subject.outputs + (self.mode == "backward"))
+
+    @property
+    def array_bytes(self) -> int:
+        """Bytes of x."""
+        return self.n * DTYPES[self.dtype]
+
+    @property
+    def torch_operator(self) -> str:
+        """PyTorch's operator and its arguments."""
+        return self.subject.torch_backward if self.mode == "backward" else self.subject.torch
+
+    def statement(self, library: str) -> str:
+        """What is timed: Python source, or nothing if the library has no such function."""
+        return {"fastact": _fastact, "numpy": _numpy, "torch": _torch}[library](self)
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    if name != "bfloat16":
+        return np.dtype(name)
+    dtype = bfloat16_dtype()
+    if dtype is None:
+        raise LookupError("bfloat16 needs the package ml_dtypes: pip install ml_dtypes")
+    return dtype
+
+
+# --- how each library spells a case ---------------------------------------------------------------
+
+
+def _fastact(case: Case) -> str:
+    passed = case.subject.passed
+    return {
+        "out": f"f(x{passed}, out=out)",
+        "fresh": f"f(x{passed})",
+        "in-place": f"f_(x{passed})",
+        "backward": f"f_backward(grad, x{passed}, out=out)",
+    }[case.mode]
+
+
+def _numpy(case: Case) -> str:
+    if case.mode == "fresh":
+        return case.subject.idiom.replace("out=out", "out=None")
+    if case.mode == "backward":
+        return _into_out(case.subject.backward_idiom)
+    text = _into_out(case.subject.idiom)
+    return text if case.mode == "out" else text.replace("out=out", "out=x").replace("(out,", "(x,")
+
+
+def _into_out(idiom: str) -> str:
+    """The idiom, its last step writing into ``out`` in the cheapest way that NumPy has."""
+    last = ast.parse(idiom, mode="eval").body
+    operators = {ast.Mult: "multiply", ast.Div: "divide", ast.Add: "add", ast.Sub: "subtract"}
+    if isinstance(last, ast.BinOp) and type(last.op) in operators:
+        operator = operators[type(last.op)]
+        return f"np.{operator}({ast.unparse(last.left)}, {ast.unparse(last.right)}, out=out)"
+    if isinstance(last, ast.Call):
+        if any(keyword.arg == "out" for keyword in last.keywords):
+            return idiom
+        if isinstance(getattr(np, ast.unparse(last.func).removeprefix("np."), None), np.ufunc):
+            return f"{idiom[:-1]}, out=out)"
+    return f"np.copyto(out, {idiom})"
+
+
+def _torch(case: Case) -> str:
+    operator, *arguments = case.torch_operator.split() or [""]
+    if not operator:
+        return ""
+    listed = ", ".join(arguments)
+    return {
+        "out": f"op({listed}, out=out)",
+        "fresh": f"op({listed})",
+        "in-place": f"op({listed})",
+        "backward": f"op(grad, {listed}, grad_input=out)",
+    }[case.mode]
+
+
+# --- which cases --------------------------------------------------------------------------------
+
+
+def select(
+    names: Iterable[str],
+    modes: Iterable[str] = MODES,
+    dtypes: Iterable[str] = ("float32",),
+    sizes: Iterable[int] = SIZES,
+    gaps: Iterable[str] = ("none",),
+) -> list[Case]:
+    """Every combination that exists."""
+    product = itertools.product(names, dtypes, gaps, modes, sizes)
+    return [
+        Case(name, mode, dtype, n, gap)
+        for name, dtype, gap, mode, n in product
+        if mode in SUBJECTS[name].modes
+    ]
+
+
+def _smoke(names: list[str]) -> list[Case]:
+    others = select([n for n in names if n != "relu"], ["out", "backward"], sizes=[10_000])
+    if "relu" not in names:
+        return others
+    return [
+        *select(["relu"], sizes=[100, 10_000, 1_000_000]),
+        *others,
+        Case("relu", "out", "float16", 100_000),
+    ]
+
+
+def _full(names: list[str]) -> list[Case]:
+    dtypes = [d for d in DTYPES if d != "bfloat16" or bfloat16_dtype() is not None]
+    return select(names, dtypes=dtypes) + select(names, modes=["out"], gaps=GAPS[1:])
+
+
+#: smoke: every function, about a minute in all. default: each function at every size. full: every
+#: dtype, too, and calls after a pause or a matrix product; hours for the whole catalogue.
+PROFILES = {"smoke": _smoke, "default": select, "full": _full}
+
+
+def select_profile(profile: str, names: Iterable[str] = ()) -> list[Case]:
+    return PROFILES[profile](list(names) or list(SUBJECTS))
+
+
+def available(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None

@@ -1,0 +1,87 @@
+"""A report as one HTML page that needs no network: tables, pictures, the machine."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+import json
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+from fastact.benchmark import plots
+from fastact.benchmark.results import Run
+from fastact.benchmark.table import columns, conditions, constants
+
+__all__ = ["page"]
+
+
+def page(runs: list[Run]) -> str:
+    """The last of the runs in full, and how it came to that if there are several."""
+    run = runs[-1]
+    sections = []
+    for group in plots.throughput_groups(run):
+        picture = _picture(functools.partial(plots.throughput, run, [group]))
+        sections.append(_section(" ".join(part for part in group if part != "none"), picture))
+    if not sections:
+        sections.append(_section("Ratios", _picture(functools.partial(plots.ratios, run))))
+    if len(runs) > 1:
+        sections.append(_section("History", _picture(functools.partial(plots.history, runs))))
+    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    for key, text in {
+        "SUMMARY": html.escape(conditions(run)),
+        "SCOPE": html.escape(", ".join(constants(run))),
+        "STARTED": html.escape(run.started),
+        "TABLE": _table(run),
+        "PICTURES": "\n".join(sections),
+        "MACHINE": _facts(run),
+    }.items():
+        template = template.replace(f"<!--{key}-->", text)
+    return template
+
+
+def _picture(draw: Callable[..., Any]) -> str:
+    light, dark = (
+        base64.b64encode(plots.svg(draw(dark=dark)).encode()).decode() for dark in (False, True)
+    )
+    return (
+        '<picture><source media="(prefers-color-scheme: dark)" '
+        f'srcset="data:image/svg+xml;base64,{dark}">'
+        f'<img alt="" src="data:image/svg+xml;base64,{light}"></picture>'
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{html.escape(title)}</h2><div class=wide>{body}</div></section>"
+
+
+def _table(run: Run) -> str:
+    shown = columns(run)
+    head = "".join(
+        f'<th class="{"number" if c.numeric else ""}"><button>{html.escape(c.title)}</button></th>'
+        for c in shown
+    )
+    rows = []
+    for result in run.results:
+        cells = []
+        for column in shown:
+            value = column.value(result)
+            key = value.value if column.library and value is not None else value
+            classes = ["number"] if column.numeric else []
+            if column.library and value is not None:
+                classes += ["faster"] if value.low > 1 else ["slower"] if value.high < 1 else []
+            text = "" if value is None else column.text(value)
+            cells.append(
+                f'<td class="{" ".join(classes)}" data-key="{html.escape(json.dumps(key))}">'
+                f"{html.escape(text)}</td>"
+            )
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+
+
+def _facts(run: Run) -> str:
+    return "".join(
+        f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>"
+        for key, value in run.machine.items()
+    )

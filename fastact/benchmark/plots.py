@@ -1,0 +1,186 @@
+"""Runs as pictures, drawn with Matplotlib."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastact.benchmark.results import Result, Run, write
+from fastact.benchmark.table import GAP_TEXT, TITLES, conditions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["history", "ratios", "save", "svg", "throughput", "throughput_groups"]
+
+#: Told apart by marker and dash, and in print by lightness: Okabe and Ito's colours.
+_STYLES: dict[str, dict[str, Any]] = {
+    "fastact": {"color": "#0072B2", "marker": "o", "linestyle": "-", "linewidth": 2.4},
+    "numpy": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+    "torch": {"color": "#009E73", "marker": "^", "linestyle": "-."},
+}
+_MODE_TITLES = {
+    "out": "into out=",
+    "fresh": "new array",
+    "in-place": "in place",
+    "backward": "backward",
+}
+
+
+def throughput_groups(run: Run) -> list[tuple[str, str, str]]:
+    """Function, dtype and gap of what was measured at more than one size."""
+    sizes: dict[tuple[str, str, str], set[int]] = {}
+    for result in run.results:
+        case = result.case
+        sizes.setdefault((case.name, case.dtype, case.gap), set()).add(case.n)
+    return [group for group, measured in sizes.items() if len(measured) > 1]
+
+
+def throughput(run: Run, groups: list[tuple[str, str, str]], dark: bool = False) -> Figure:
+    """Bytes per second over size: a row for each group, a panel for each mode."""
+    results = [[r for r in run.results if _group(r) == group] for group in groups]
+    modes = list(dict.fromkeys(r.case.mode for row in results for r in row))
+    with _canvas(dark, 1.2 + 2.7 * len(modes), 1 + 2.5 * len(groups)) as figure:
+        axes = figure.subplots(len(groups), len(modes), sharex=True, sharey=True, squeeze=False)
+        for group, row, panels in zip(groups, results, axes, strict=True):
+            for mode, panel in zip(modes, panels, strict=True):
+                _throughput_panel(panel, run, [r for r in row if r.case.mode == mode])
+                name, dtype, gap = group
+                after = f" after a {GAP_TEXT[gap]}" if gap != "none" else ""
+                panel.set_title(f"{name}, {_MODE_TITLES[mode]}, {dtype}{after}")
+            panels[0].set_ylabel("GB/s")
+        for panel in axes[-1]:
+            panel.set_xlabel("elements")
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        figure.supxlabel(conditions(run), fontsize=7)
+    return figure
+
+
+def _throughput_panel(panel: Any, run: Run, results: list[Result]) -> None:
+    copies = [(r.case.n, run.ceiling(r.case)) for r in results]
+    drawn = [(n, copy / 1e9) for n, copy in copies if copy is not None]
+    ink = panel.xaxis.label.get_color()
+    if drawn:
+        panel.plot(*zip(*drawn, strict=True), ":", color=ink, linewidth=1.6, label="copy (ceiling)")
+    for name in run.libraries:
+        points = [(r.case.n, r.bandwidth(name) / 1e9) for r in results if name in r.seconds]
+        if points:
+            label = TITLES.get(name, name)
+            x, y = zip(*points, strict=True)
+            panel.plot(x, y, label=label, **_STYLES.get(name, {}))
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+
+
+def ratios(run: Run, dark: bool = False) -> Figure:
+    """Others' time divided by ours: a bar for each result, for many functions at few sizes."""
+    others = [name for name in run.libraries if name != "fastact"]
+    labels = [str(result.case) for result in run.results]
+    with _canvas(dark, 3 + 3 * len(others), 1.2 + 0.2 * len(labels)) as figure:
+        axes = figure.subplots(1, len(others), sharey=True, squeeze=False)
+        for name, panel in zip(others, axes[0], strict=True):
+            style = _STYLES.get(name, {})
+            for i, result in enumerate(run.results):
+                if name in result.seconds:
+                    e = result.ratio(name)
+                    errors = [[e.value - e.low], [e.high - e.value]]
+                    panel.barh(i, e.value, xerr=errors, color=style.get("color"), height=0.7)
+            panel.axvline(1, color=panel.xaxis.label.get_color(), linewidth=1)
+            panel.set_xscale("log")
+            panel.set_title(f"{TITLES.get(name, name)}'s time / fastact's")
+            panel.grid(axis="y", visible=False)
+        axes[0][0].set_yticks(range(len(labels)), labels)
+        axes[0][0].invert_yaxis()
+        figure.supxlabel(conditions(run), fontsize=7)
+    return figure
+
+
+def history(runs: list[Run], dark: bool = False) -> Figure:
+    """How the ratio to NumPy went from run to run: a line for each case, those that moved named."""
+    cases = list(dict.fromkeys(str(r.case) for run in runs for r in run.results))
+    labels = [run.label[:9] or run.started[:10] for run in runs]
+    with _canvas(dark, 9, 4.5) as figure:
+        panel = figure.subplots()
+        lines = []
+        for case in cases:
+            points = [
+                (i, r.ratio("numpy").value)
+                for i, run in enumerate(runs)
+                for r in run.results
+                if str(r.case) == case and "numpy" in r.seconds
+            ]
+            if points:
+                # Beside where it began, so that all fit one scale.
+                relative = [(i, value / points[0][1]) for i, value in points]
+                lines.append((abs(relative[-1][1] - 1), case, relative))
+        lines.sort(key=lambda line: -line[0])
+        for rank, (_, case, relative) in enumerate(lines):
+            named = rank < 6
+            x, y = zip(*relative, strict=True)
+            panel.plot(
+                x,
+                y,
+                marker="osD^vX"[rank] if named else ".",
+                alpha=1 if named else 0.35,
+                linewidth=1.6 if named else 0.8,
+                label=case if named else None,
+                color=None if named else "#888888",
+            )
+        panel.set_yscale("log", base=2)
+        panel.yaxis.set_major_formatter(lambda v, _: f"{v:.2g}")
+        panel.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+        panel.set_ylabel("ratio to NumPy / that of the first run")
+        if lines:
+            panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write it, whole or not at all, in the format that the file's suffix names."""
+    if path.suffix == ".svg":
+        write(path, svg(figure).encode())
+        return
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix.removeprefix("."), dpi=150, facecolor="white")
+    write(path, buffer.getvalue())
+
+
+def svg(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue().decode()
+
+
+def _group(result: Result) -> tuple[str, str, str]:
+    return result.case.name, result.case.dtype, result.case.gap
+
+
+@contextlib.contextmanager
+def _canvas(dark: bool, width: float, height: float) -> Iterator[Figure]:
+    """A figure that no display and no global state knows of, for a light or a dark page."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    ink, grid = ("#e6edf3", "#3d444d") if dark else ("#1f2328", "#d0d7de")
+    inked = ["text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor"]
+    inked += ["xtick.color", "ytick.color"]
+    style = {
+        **dict.fromkeys(inked, ink),
+        "grid.color": grid,
+        "axes.facecolor": "none",
+        "axes.grid": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 9,
+        "font.size": 9,
+        "legend.frameon": False,
+        "lines.markersize": 4,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "fastact",  # equal data give equal files
+    }
+    with matplotlib.rc_context(style):
+        yield Figure((width, height), facecolor="none", layout="constrained")

@@ -1,0 +1,265 @@
+"""Measure activations on this machine beside NumPy's idioms and PyTorch, in turns.
+
+Without a NAME every function is measured, at a few sizes; with one or several, at every size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import statistics
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fastact.benchmark.cases import Case
+    from fastact.benchmark.results import Run
+
+__all__ = ["add_arguments", "add_outputs", "check_outputs", "console", "run", "write_outputs"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="an activation, such as relu")
+    lists: dict[str, Any] = {"type": _comma_separated}
+    parser.add_argument("--mode", **lists, help="of out,fresh,in-place,backward (all)")
+    parser.add_argument("--dtype", **lists, help="of float32,float64,float16,bfloat16 (float32)")
+    parser.add_argument("--size", **lists, help="elements, such as 100,10k,1M (1 to 50M)")
+    parser.add_argument("--gap", **lists, help="before each call, of none,sleep,matmul (none)")
+    parser.add_argument("--vs", **lists, help="of numpy,torch (both, if PyTorch is installed)")
+    parser.add_argument(
+        "--profile",
+        choices=["smoke", "default", "full"],
+        help="a set of cases: smoke is a few of every function; default is every size; full adds "
+        "dtypes and gaps (default if there is a NAME, else smoke)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (what the machine has)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.8, help="time for each case, about (0.8)"
+    )
+    add_outputs(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    parser.add_argument(
+        "--append", action="store_true", help="add to FILE as another run, if it exists"
+    )
+    parser.add_argument("--label", default="", help="what was measured, such as a commit")
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw it (.png, .svg, .pdf; needs Matplotlib)"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="one page with all of it (needs Matplotlib)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        cases, libraries = _selection(options)
+        previous = _previous(options)
+        check_outputs(options)
+        terminal = console()
+    except (ValueError, LookupError) as error:
+        print(f"fastact bench: {error.args[0]}", file=sys.stderr)
+        return 2
+    if options.threads is not None:
+        import fastact as fa
+
+        fa.set_num_threads(options.threads)
+    from fastact.benchmark.results import Run, write_runs
+    from fastact.benchmark.table import print_run
+
+    measured = Run.begin(options.label)
+    try:
+        _measure(measured, cases, libraries, options.seconds)
+    except KeyboardInterrupt:
+        print_run(measured, terminal)
+        files = [str(f) for f in (options.json, options.plot, options.html) if f]
+        unwritten = f"; not written: {', '.join(files)}" if files else ""
+        print(
+            f"interrupted: measured {len(measured.results)} of {len(cases)} cases{unwritten}",
+            file=sys.stderr,
+        )
+        return 130
+    print_run(measured, terminal)
+    if options.json:
+        write_runs(options.json, [*previous, measured])
+    write_outputs(options, [*previous, measured])
+    return 0
+
+
+# --- what to measure ------------------------------------------------------------------------------
+
+
+def _comma_separated(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _selection(options: argparse.Namespace) -> tuple[list[Case], list[str]]:
+    from fastact.benchmark.cases import (
+        DTYPES,
+        GAPS,
+        LIBRARIES,
+        MODES,
+        SIZES,
+        SUBJECTS,
+        available,
+        numpy_dtype,
+        select,
+        select_profile,
+    )
+
+    names = [_known("activation", name, list(SUBJECTS)) for name in options.names]
+    modes = [_known("mode", mode, MODES) for mode in options.mode or []]
+    dtypes = [_known("dtype", dtype, list(DTYPES)) for dtype in options.dtype or []]
+    gaps = [_known("gap", gap, GAPS) for gap in options.gap or []]
+    sizes = [_size(text) for text in options.size or []]
+    libraries = [_known("library", library, LIBRARIES[1:]) for library in options.vs or []]
+    for dtype in dtypes:
+        numpy_dtype(dtype)
+    for library in libraries:
+        if not available(library):
+            raise LookupError(f"--vs {library}: the package is not installed")
+    if not options.seconds > 0:
+        raise ValueError("--seconds must be positive")
+    if options.threads is not None and options.threads < 1:
+        raise ValueError("--threads must be at least 1")
+
+    if modes or dtypes or gaps or sizes:
+        if options.profile:
+            raise ValueError("--profile cannot be combined with --mode, --dtype, --size or --gap")
+        if not names and not sizes:
+            sizes = [10_000, 1_000_000]
+        cases = select(
+            names or SUBJECTS,
+            modes or MODES,
+            dtypes or ["float32"],
+            sizes or SIZES,
+            gaps or ["none"],
+        )
+    else:
+        cases = select_profile(options.profile or ("default" if names else "smoke"), names)
+    if not cases:
+        raise ValueError("nothing to measure: crelu has no in-place form")
+    others = libraries or [name for name in LIBRARIES[1:] if available(name)]
+    return cases, ["fastact", *others]
+
+
+def _known(kind: str, name: str, known: list[str]) -> str:
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    raise ValueError(f"unknown {kind} {name!r}: {hint}")
+
+
+def _size(text: str) -> int:
+    factor = {"k": 1e3, "m": 1e6, "g": 1e9}.get(text[-1:].lower(), 1)
+    try:
+        n = float(text if factor == 1 else text[:-1]) * factor
+    except ValueError:
+        n = 0
+    if n < 1 or n != int(n):
+        raise ValueError(f"--size: {text!r} is not a number of elements, such as 1000, 10k or 1M")
+    return int(n)
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+def console() -> Console:
+    try:
+        from rich.console import Console
+    except ImportError as error:
+        raise _missing(error) from None
+    return Console(highlight=False)
+
+
+def _measure(measured: Run, cases: list[Case], libraries: list[str], seconds: float) -> None:
+    """Case by case into ``measured``, which holds those that are complete at any time."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from fastact.benchmark import timing
+    from fastact.benchmark.results import Result
+
+    stderr = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=True,
+        disable=not stderr.is_terminal,
+        # Drawn between cases only: a thread that draws would take time from what is measured.
+        auto_refresh=False,
+    ) as progress:
+        task = progress.add_task("", total=len(cases))
+        for case in cases:
+            progress.update(task, description=str(case), refresh=True)
+            if case.gap == "none" and case.array_bytes not in measured.copy_bandwidth:
+                copy = timing.copy_contender(case.array_bytes)
+                copying = statistics.median(timing.measure({"copy": copy}, seconds / 8)["copy"])
+                measured.copy_bandwidth[case.array_bytes] = 2 * copy.result().nbytes / copying
+            contenders = timing.contest(case, libraries)
+            times = timing.measure(contenders, seconds, case.gap)
+            timing.check(case, contenders)
+            measured.results.append(Result(case, case.bytes_moved, times))
+            progress.advance(task)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def _missing(error: ImportError) -> LookupError:
+    return LookupError(f"needs {error.name}, which comes with: pip install 'fastact[bench]'")
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Raise before anything is measured, not after, if a file cannot be written."""
+    for path in filter(None, (getattr(options, "json", None), options.plot, options.html)):
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: there is no directory {path.parent}")
+        if path.is_dir():
+            raise ValueError(f"{path} is a directory")
+    if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"--plot: {options.plot} must end in .png, .svg or .pdf")
+    if options.plot or options.html:
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            raise _missing(error) from None
+
+
+def _previous(options: argparse.Namespace) -> list[Run]:
+    """The runs that the new one is added to."""
+    from fastact.benchmark.results import read_runs
+
+    if options.append and not options.json:
+        raise ValueError("--append needs --json FILE")
+    return read_runs(options.json) if options.append and options.json.exists() else []
+
+
+def write_outputs(options: argparse.Namespace, runs: list[Run]) -> None:
+    from fastact.benchmark.results import write
+
+    if options.plot:
+        from fastact.benchmark import plots
+
+        groups = plots.throughput_groups(runs[-1])
+        draw = plots.throughput(runs[-1], groups) if groups else plots.ratios(runs[-1])
+        plots.save(draw, options.plot)
+    if options.html:
+        from fastact.benchmark.page import page
+
+        write(options.html, page(runs).encode())
