@@ -1,8 +1,8 @@
 """``pytest bench``: each function beside the NumPy idiom that it replaces.
 
 A benchmark's ``extra_info`` holds the bytes that a call has to move, the bandwidth reached and, for
-fastact's, the ratio to NumPy with its 95 % interval, measured in turns: the figure to trust on a
-noisy machine, and the one that ``fastact compare`` judges.
+fastact's, the ratio to NumPy with its 95 % interval. That is measured in turns, ``in_turns`` being
+the times: figures to trust on a noisy machine, and those that ``fastact compare`` judges.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import pytest
 
 from fastact.benchmark import timing
 from fastact.benchmark.cases import PROFILES, select_profile
+from fastact.benchmark.gate import Times
 from fastact.benchmark.results import machine_facts
 
 
@@ -65,7 +66,10 @@ def compare(benchmark, case, contest):
         benchmark.extra_info |= {"bytes_moved": case.bytes_moved, "library": library}
         if library == "fastact":
             ratio = timing.ratio(times, "numpy")
-            benchmark.extra_info["ratio_to_numpy"] = [ratio.value, ratio.low, ratio.high]
+            benchmark.extra_info["ratio_to_numpy"] = ratio.value
+            benchmark.extra_info["ratio_interval"] = [ratio.low, ratio.high]
+        in_turns = Times.of(times[library], case.gap)
+        benchmark.extra_info["in_turns"] = {"min": in_turns.floor, "median": in_turns.median}
         if contender.copies is None and case.gap == "none":
             benchmark(contender.call)
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastact.benchmark.results import Result, Run, write
-from fastact.benchmark.table import GAP_TEXT, TITLES, conditions
+from fastact.benchmark.table import GAP_TITLES, MODE_TITLES, TITLES, conditions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,12 +21,6 @@ _STYLES: dict[str, dict[str, Any]] = {
     "fastact": {"color": "#0072B2", "marker": "o", "linestyle": "-", "linewidth": 2.4},
     "numpy": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
     "torch": {"color": "#009E73", "marker": "^", "linestyle": "-."},
-}
-_MODE_TITLES = {
-    "out": "into out=",
-    "fresh": "new array",
-    "in-place": "in place",
-    "backward": "backward",
 }
 
 
@@ -49,8 +43,8 @@ def throughput(run: Run, groups: list[tuple[str, str, str]], dark: bool = False)
             for mode, panel in zip(modes, panels, strict=True):
                 _throughput_panel(panel, run, [r for r in row if r.case.mode == mode])
                 name, dtype, gap = group
-                after = f" after a {GAP_TEXT[gap]}" if gap != "none" else ""
-                panel.set_title(f"{name}, {_MODE_TITLES[mode]}, {dtype}{after}")
+                title = [name, MODE_TITLES[mode].strip("`"), dtype, GAP_TITLES[gap]]
+                panel.set_title(", ".join(filter(None, title)))
             panels[0].set_ylabel("GB/s")
         for panel in axes[-1]:
             panel.set_xlabel("elements")

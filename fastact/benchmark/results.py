@@ -79,6 +79,15 @@ class Run:
         now = datetime.datetime.now(datetime.timezone.utc)
         return cls(machine_facts(), now.isoformat(timespec="seconds"), label)
 
+    def add(self, result: Result) -> None:
+        """Keep a result; if there is one of its case, its rounds are added to those."""
+        for known in self.results:
+            if known.case == result.case:
+                for library, seconds in result.seconds.items():
+                    known.seconds[library] += seconds
+                return
+        self.results.append(result)
+
     @property
     def libraries(self) -> list[str]:
         """In the order in which they appear."""

@@ -13,9 +13,26 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["TITLES", "Column", "columns", "conditions", "elements", "print_run", "ratio_text"]
+__all__ = [
+    "GAP_TITLES",
+    "MODE_TITLES",
+    "TITLES",
+    "Column",
+    "columns",
+    "conditions",
+    "elements",
+    "print_run",
+    "ratio_text",
+]
 
 TITLES = {"numpy": "NumPy", "numba": "Numba", "torch": "PyTorch"}
+GAP_TITLES = {"none": "", "sleep": "after a pause of 10 ms", "matmul": "after a matrix product"}
+MODE_TITLES = {
+    "out": "`out=`",
+    "fresh": "new array",
+    "in-place": "in place",
+    "backward": "backward",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +83,7 @@ def constants(run: Run) -> list[str]:
         "name": case.name,
         "mode": case.mode,
         "dtype": case.dtype,
-        "gap": f"after a {GAP_TEXT[case.gap]}" if case.gap != "none" else "",
+        "gap": GAP_TITLES[case.gap],
         "n": f"{elements(case.n)} elements",
     }
     return [
@@ -74,9 +91,6 @@ def constants(run: Run) -> list[str]:
         for field, text in described.items()
         if text and len({getattr(r.case, field) for r in run.results}) == 1
     ]
-
-
-GAP_TEXT = {"sleep": "pause of 10 ms", "matmul": "matrix product", "none": ""}
 
 
 def conditions(run: Run) -> str:

@@ -255,11 +255,16 @@ def like(x: Array, n: int | None = None, position: int = 0) -> Array:
 
 def numbers(n: int, dtype: np.dtype[Any], seed: int) -> Array:
     """Normally distributed, with standard deviation 3: on both sides of every kink."""
-    period = np.random.default_rng(seed).normal(0, 3, min(n, PERIOD)).astype(dtype)
+    period = _period(seed)[:n].astype(dtype)
     array = like(period, n, position=seed)
     for i in range(0, n, PERIOD):
         array[i : i + PERIOD] = period[: n - i]
     return array
+
+
+@functools.cache
+def _period(seed: int) -> Array:
+    return np.random.default_rng(seed).normal(0, 3, PERIOD)
 
 
 def check(case: Case, contenders: dict[str, Contender]) -> None:

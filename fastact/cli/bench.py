@@ -39,10 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=0.8, help="time for each case, about (0.8)"
     )
+    parser.add_argument(
+        "--passes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="go through the cases so many times, on new arrays: slow moments and unlucky places "
+        "in memory then hit a part of each case's rounds, and not all of one's (1)",
+    )
     add_outputs(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
     parser.add_argument(
         "--append", action="store_true", help="add to FILE as another run, if it exists"
+    )
+    parser.add_argument(
+        "--keep", type=int, metavar="N", help="with --append, keep only the last N runs"
     )
     parser.add_argument("--label", default="", help="what was measured, such as a commit")
 
@@ -74,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
 
     measured = Run.begin(options.label)
     try:
-        _measure(measured, cases, libraries, options.seconds)
+        _measure(measured, cases * options.passes, libraries, options.seconds / options.passes)
     except KeyboardInterrupt:
         print_run(measured, terminal)
         files = [str(f) for f in (options.json, options.plot, options.html) if f]
@@ -125,6 +136,8 @@ def _selection(options: argparse.Namespace) -> tuple[list[Case], list[str]]:
             raise LookupError(f"--vs {library}: the package is not installed")
     if not options.seconds > 0:
         raise ValueError("--seconds must be positive")
+    if options.passes < 1:
+        raise ValueError("--passes must be at least 1")
     if options.threads is not None and options.threads < 1:
         raise ValueError("--threads must be at least 1")
 
@@ -214,7 +227,7 @@ def _measure(measured: Run, cases: list[Case], libraries: list[str], seconds: fl
             contenders = timing.contest(case, libraries)
             times = timing.measure(contenders, seconds, case.gap)
             timing.check(case, contenders)
-            measured.results.append(Result(case, case.bytes_moved, times))
+            measured.add(Result(case, case.bytes_moved, times))
             progress.advance(task)
 
 
@@ -247,7 +260,10 @@ def _previous(options: argparse.Namespace) -> list[Run]:
 
     if options.append and not options.json:
         raise ValueError("--append needs --json FILE")
-    return read_runs(options.json) if options.append and options.json.exists() else []
+    if options.keep is not None and not (options.append and options.keep >= 1):
+        raise ValueError("--keep needs --append, and at least 1")
+    previous = read_runs(options.json) if options.append and options.json.exists() else []
+    return previous if options.keep is None else previous[len(previous) + 1 - options.keep :]
 
 
 def write_outputs(options: argparse.Namespace, runs: list[Run]) -> None:

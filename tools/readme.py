@@ -1,0 +1,112 @@
+"""Write the README's benchmark tables and picture from ``docs/benchmarks.json``.
+
+fastact bench relu --json docs/benchmarks.json
+fastact bench relu --mode out --size 10k,100k,1M,10M --gap sleep,matmul \\
+    --json docs/benchmarks.json --append
+python tools/readme.py          # write them
+python tools/readme.py --check  # exit status 1 if the README does not say what the file does
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+from pathlib import Path
+
+from fastact.benchmark import plots
+from fastact.benchmark.cases import GAPS, MODES
+from fastact.benchmark.results import Result, Run, read_runs
+from fastact.benchmark.table import MODE_TITLES, TITLES, conditions, elements
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DATA = ROOT / "docs" / "benchmarks.json"
+BEGIN, END = "<!-- begin: tools/readme.py -->", "<!-- end: tools/readme.py -->"
+PICTURES = {False: "docs/throughput.svg", True: "docs/throughput-dark.svg"}
+OTHERS = ["numpy", "torch"]
+
+
+def section(back_to_back: Run, after_gaps: Run) -> str:
+    date = back_to_back.started.partition("T")[0]
+    return f"""\
+{BEGIN}
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="{PICTURES[True]}">
+  <img src="{PICTURES[False]}" alt="Throughput of ReLU over array size">
+</picture>
+
+NumPy's and PyTorch's time divided by fastact's: above 1, fastact is faster.
+
+{ratios(back_to_back)}
+
+How a real program calls an activation: after a pause, or after a matrix product whose threads still
+spin. Into `out=`, median time in µs, 95th percentile in parentheses.
+
+{times(after_gaps)}
+
+Measured on {date}: {conditions(back_to_back)}.
+{END}"""
+
+
+def ratios(run: Run) -> str:
+    found = {(r.case.mode, r.case.n): r for r in run.results}
+    modes = [mode for mode in MODES if any(key[0] == mode for key in found)]
+    titles = ["elements"]
+    for mode in modes:
+        first, *rest = [TITLES[name] for name in OTHERS]
+        titles += [f"{MODE_TITLES[mode]}: {first}", *rest]
+    rows = [
+        [elements(n), *(f"{found[mode, n].ratio(o).value:.2f}" for mode in modes for o in OTHERS)]
+        for n in sorted({key[1] for key in found})
+    ]
+    return table(titles, rows)
+
+
+def times(run: Run) -> str:
+    libraries = ["fastact", *OTHERS]
+    before = {"sleep": "10 ms sleep", "matmul": "matrix product"}
+    titles = ["before the call", "elements", *(TITLES.get(name, name) for name in libraries)]
+    rows = [
+        [before[r.case.gap], elements(r.case.n), *(microseconds(r, name) for name in libraries)]
+        for r in sorted(run.results, key=lambda r: (GAPS.index(r.case.gap), r.case.n))
+    ]
+    return table(titles, rows)
+
+
+def microseconds(result: Result, library: str) -> str:
+    median = result.median(library) * 1e6
+    late = statistics.quantiles(result.seconds[library], n=20)[-1] * 1e6
+    return f"{median:.0f} ({late:.0f})" if median >= 10 else f"{median:.1f} ({late:.1f})"
+
+
+def table(titles: list[str], rows: list[list[str]]) -> str:
+    lines = [titles, ["---:"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    back_to_back, after_gaps = read_runs(DATA)
+    text = README.read_text(encoding="utf-8")
+    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
+    new, count = re.subn(pattern, lambda _: section(back_to_back, after_gaps), text, flags=re.S)
+    if count != 1:
+        print(f"README.md must contain {BEGIN} and {END} once", file=sys.stderr)
+        return 1
+    if check:
+        if new != text:
+            print("README.md is out of date: run python tools/readme.py", file=sys.stderr)
+        return int(new != text)
+    README.write_text(new, encoding="utf-8")
+    for dark, path in PICTURES.items():
+        groups = plots.throughput_groups(back_to_back)
+        plots.save(plots.throughput(back_to_back, groups, dark), ROOT / path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
