@@ -188,7 +188,8 @@ def test_bench_says_what_is_missing(package, capsys, monkeypatch, tmp_path):
 def test_ctrl_c_prints_what_was_measured(tmp_path):
     file = tmp_path / "a.json"
     command = [sys.executable, "-m", "fastact", "bench", "relu", "--size", "1,2,3,4,5"]
-    command += ["--mode", "out", "--vs", "numpy", "--seconds", "1", "--json", str(file)]
+    command += ["--mode", "out", "--vs", "numpy", "--seconds", "3", "--json", str(file)]
+    command += ["--gap", "sleep"]  # two seconds a case
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
@@ -339,7 +340,7 @@ RESULT |= {"bytes_moved": 72, "seconds": SECONDS}
         ("\udcff\udcfe", "codec can't decode"),
         ("[]", "neither of fastact bench nor of pytest-benchmark"),
         ('{"benchmarks": []}', "no benchmark is in a group with"),
-        ('{"benchmarks": [{"group": "a"}]}', "damaged: KeyError"),
+        ({"benchmarks": [{"group": "a", "params": {"l": "numpy"}}, {"group": "a"}]}, "KeyError"),
         ({**GOOD, "version": 99, "runs": []}, "format version 99"),
         ({**GOOD, "runs": []}, "no results"),
         ({**GOOD, "runs": [{**ONE, "results": []}]}, "no results"),
@@ -414,13 +415,13 @@ def pytest_benchmark_file(path, times: dict[str, float], in_turns: bool) -> None
 
 @pytest.mark.parametrize("in_turns", [False, True])
 def test_gate_reads_pytest_benchmark(in_turns, tmp_path, capsys):
-    for side, slower in (("base", 1.0), ("same", 1.0), ("slow", 1.2)):
+    for side, slower, machine in (("base", 1.0, 1.0), ("same", 1.0, 3.0), ("slow", 1.2, 0.5)):
         (tmp_path / side).mkdir()
         for i in range(3):
+            time = machine * (1 + i / 100)
             pytest_benchmark_file(
                 tmp_path / side / f"{i}.json",
-                # The machine's speed differs between files.
-                {"mine": slower * (1 + i), "numpy": 2.0 * (1 + i)},
+                {"mine": slower * time, "numpy": 2.0 * time},
                 in_turns,
             )
     base, same, slow = (str(tmp_path / side) for side in ("base", "same", "slow"))

@@ -235,7 +235,8 @@ def _measure(measured: Run, cases: list[Case], libraries: list[str], seconds: fl
 
 
 def _missing(error: ImportError) -> LookupError:
-    return LookupError(f"needs {error.name}, which comes with: pip install 'fastact[bench]'")
+    package = (error.name or "").partition(".")[0]
+    return LookupError(f"needs {package}, which comes with: pip install 'fastact[bench]'")
 
 
 def check_outputs(options: argparse.Namespace) -> None:
