@@ -61,7 +61,15 @@ def columns(run: Run, intervals: bool = True) -> list[Column]:
         Column(
             "GB/s", lambda r: r.bandwidth() / 1e9, lambda v: f"{v:.2g}" if v < 0.1 else f"{v:.3g}"
         ),
-        Column("of copy", lambda r: of_copy(run, r), lambda v: "" if v is None else f"{v:.0%}"),
+        *(
+            [
+                Column(
+                    "of copy", lambda r: of_copy(run, r), lambda v: "" if v is None else f"{v:.0%}"
+                )
+            ]
+            if any(of_copy(run, r) is not None for r in run.results)
+            else []
+        ),
         *(_versus(name, intervals) for name in run.libraries if name != "fastact"),
     ]
 
