@@ -24,7 +24,7 @@ def page(runs: list[Run]) -> str:
     for group in plots.throughput_groups(run):
         picture = _picture(functools.partial(plots.throughput, run, [group]))
         sections.append(_section(" ".join(part for part in group if part != "none"), picture))
-    if not sections:
+    if len({result.case.name for result in run.results}) > 1 or not sections:
         sections.append(_section("Ratios", _picture(functools.partial(plots.ratios, run))))
     if len(runs) > 1:
         sections.append(_section("History", _picture(functools.partial(plots.history, runs))))

@@ -14,7 +14,7 @@ from fastact.benchmark.table import GAP_TITLES, MODE_TITLES, TITLES, conditions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["history", "ratios", "save", "svg", "throughput", "throughput_groups"]
+__all__ = ["best", "history", "ratios", "save", "svg", "throughput", "throughput_groups"]
 
 #: Told apart by marker and dash, and in print by lightness: Okabe and Ito's colours.
 _STYLES: dict[str, dict[str, Any]] = {
@@ -31,6 +31,13 @@ def throughput_groups(run: Run) -> list[tuple[str, str, str]]:
         case = result.case
         sizes.setdefault((case.name, case.dtype, case.gap), set()).add(case.n)
     return [group for group, measured in sizes.items() if len(measured) > 1]
+
+
+def best(run: Run) -> Figure:
+    """What shows most of it in one picture."""
+    groups = throughput_groups(run)
+    covered = all(_group(result) in groups for result in run.results)
+    return throughput(run, groups) if covered else ratios(run)
 
 
 def throughput(run: Run, groups: list[tuple[str, str, str]], dark: bool = False) -> Figure:
@@ -89,6 +96,7 @@ def ratios(run: Run, dark: bool = False) -> Figure:
             panel.grid(axis="y", visible=False)
         axes[0][0].set_yticks(range(len(labels)), labels)
         axes[0][0].invert_yaxis()
+        axes[0][0].margins(y=0.01)
         figure.supxlabel(conditions(run), fontsize=7)
     return figure
 
@@ -124,8 +132,8 @@ def history(runs: list[Run], dark: bool = False) -> Figure:
                 label=case if named else None,
                 color=None if named else "#888888",
             )
-        panel.set_yscale("log", base=2)
-        panel.yaxis.set_major_formatter(lambda v, _: f"{v:.2g}")
+        low, high = panel.get_ylim()
+        panel.set_ylim(min(low, 0.8), max(high, 1.25))
         panel.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
         panel.set_ylabel("ratio to NumPy / that of the first run")
         if lines:

@@ -273,9 +273,7 @@ def write_outputs(options: argparse.Namespace, runs: list[Run]) -> None:
     if options.plot:
         from fastact.benchmark import plots
 
-        groups = plots.throughput_groups(runs[-1])
-        draw = plots.throughput(runs[-1], groups) if groups else plots.ratios(runs[-1])
-        plots.save(draw, options.plot)
+        plots.save(plots.best(runs[-1]), options.plot)
     if options.html:
         from fastact.benchmark.page import page
 
