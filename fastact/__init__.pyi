@@ -9,6 +9,23 @@ import numpy.typing as npt
 __version__: str
 __all__: list[str]
 
+def celu(
+    x: npt.ArrayLike,
+    alpha: npt.ArrayLike = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def celu_(
+    x: npt.NDArray[Any],
+    alpha: npt.ArrayLike = ...,
+) -> npt.NDArray[Any]: ...
+def celu_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    alpha: npt.ArrayLike = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
 def clipped_linear(
     x: npt.ArrayLike,
     slope: npt.ArrayLike = ...,
@@ -61,6 +78,45 @@ def crelu_backward(
     grad: npt.ArrayLike,
     x: npt.ArrayLike,
     axis: int = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+dish: np.ufunc
+def dish_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+dish_backward: np.ufunc
+def elu(
+    x: npt.ArrayLike,
+    alpha: npt.ArrayLike = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def elu_(
+    x: npt.NDArray[Any],
+    alpha: npt.ArrayLike = ...,
+) -> npt.NDArray[Any]: ...
+def elu_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    alpha: npt.ArrayLike = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def gelu(
+    x: npt.ArrayLike,
+    approximate: str = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def gelu_(
+    x: npt.NDArray[Any],
+    approximate: str = ...,
+) -> npt.NDArray[Any]: ...
+def gelu_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    approximate: str = ...,
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
@@ -129,6 +185,16 @@ def leaky_relu_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+log_sigmoid: np.ufunc
+def log_sigmoid_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+log_sigmoid_backward: np.ufunc
+mish: np.ufunc
+def mish_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+mish_backward: np.ufunc
 def num_threads(n: int) -> AbstractContextManager[None]: ...
 def prelu(
     x: npt.ArrayLike,
@@ -150,6 +216,11 @@ def prelu_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+quick_gelu: np.ufunc
+def quick_gelu_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+quick_gelu_backward: np.ufunc
 relu: np.ufunc
 relu6: np.ufunc
 def relu6_(
@@ -194,8 +265,44 @@ def rrelu_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+selu: np.ufunc
+def selu_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+selu_backward: np.ufunc
 def set_num_threads(n: int) -> None: ...
 def show_config() -> None: ...
+sigmoid: np.ufunc
+def sigmoid_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+sigmoid_backward: np.ufunc
+sigmoid_backward_from_output: np.ufunc
+silu: np.ufunc
+def silu_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+silu_backward: np.ufunc
+def softplus(
+    x: npt.ArrayLike,
+    beta: npt.ArrayLike = ...,
+    threshold: npt.ArrayLike = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def softplus_(
+    x: npt.NDArray[Any],
+    beta: npt.ArrayLike = ...,
+    threshold: npt.ArrayLike = ...,
+) -> npt.NDArray[Any]: ...
+def softplus_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    beta: npt.ArrayLike = ...,
+    threshold: npt.ArrayLike = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
 def softshrink(
     x: npt.ArrayLike,
     lambd: npt.ArrayLike = ...,
@@ -213,11 +320,49 @@ def softshrink_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+softsign: np.ufunc
+def softsign_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+softsign_backward: np.ufunc
 squared_relu: np.ufunc
 def squared_relu_(
     x: npt.NDArray[Any],
 ) -> npt.NDArray[Any]: ...
 squared_relu_backward: np.ufunc
+def squareplus(
+    x: npt.ArrayLike,
+    b: npt.ArrayLike = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def squareplus_(
+    x: npt.NDArray[Any],
+    b: npt.ArrayLike = ...,
+) -> npt.NDArray[Any]: ...
+def squareplus_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    b: npt.ArrayLike = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+swish: np.ufunc
+def swish_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+swish_backward: np.ufunc
+tanh: np.ufunc
+def tanh_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+tanh_backward: np.ufunc
+tanh_backward_from_output: np.ufunc
+tanhshrink: np.ufunc
+def tanhshrink_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+tanhshrink_backward: np.ufunc
 def threshold(
     x: npt.ArrayLike,
     threshold: npt.ArrayLike,

@@ -14,6 +14,9 @@ An entry is a class body with these names:
     whatever ``grad`` is, so that an inactive unit does not pass on an infinity or a NaN.
 ``about``
     What each parameter means, in the order of the formula's arguments.
+``derivative_from_output``
+    The derivative in terms of the formula's result, where there is one and it differs from
+    ``derivative``: gives ``f_backward_from_output``.
 ``idiom``, ``backward_idiom``
     What a NumPy user writes today, in terms of ``x``, ``grad``, ``out`` and the parameters: shown
     in the documentation and timed by the benchmarks.
@@ -33,7 +36,7 @@ An entry whose name begins with an underscore is a kernel without a public funct
 
 Two rules keep formulas fast and right. They consist of assignments and a ``return``, and choose
 between *values* (``a if c else b``, conditions joined by ``&`` and ``|``), which compiles to code
-without branches that LLVM vectorizes. And conditions are arranged so that NaN falls through to the
+without branches that LLVM vectorizes; beside ``abs`` they call only functions of ``scalar``. And conditions are arranged so that NaN falls through to the
 input or to arithmetic on it, and so propagates. Number literals take the type that is computed in:
 for float32 input, ``0.5`` is a float32.
 """
@@ -46,6 +49,29 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from fastact.scalar import (
+    bounded,
+    constant,
+    constant_low,
+    copysign,
+    exp,
+    exp_sum_times,
+    exp_times,
+    expm1,
+    fma,
+    gaussian_times,
+    log1p,
+    mills,
+    normal_tail_times,
+    product_low,
+    quotient,
+    sigmoid_product_slope,
+    sigmoid_sum_times,
+    sigmoid_times,
+    sqrt,
+    tanhshrink_rest,
+)
+
 __all__ = ["CATALOGUE", "Activation", "activation"]
 
 
@@ -57,6 +83,7 @@ class Activation:
     doc: str
     formula: Callable[..., Any]
     derivative: Callable[..., Any] | None = None
+    derivative_from_output: Callable[..., Any] | None = None
     idiom: str = ""
     backward_idiom: str = ""
     reference: str = ""
@@ -437,6 +464,415 @@ class clipped_linear:
         return slope if (line > min_val) & (line < max_val) else 0
 
 
+# --- smooth activations -------------------------------------------------------------------------
+
+
+@activation
+class elu:
+    """Exponential linear unit: x where x > 0, else alpha * (e^x - 1).
+
+    The derivative at 0 is ``alpha``, as in PyTorch.
+
+    >>> fa.elu(np.array([-np.inf, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+
+    about = ("the negative of the limit at minus infinity",)
+    reference = "Clevert, Unterthiner and Hochreiter, Fast and accurate deep network learning by exponential linear units, 2015, arXiv:1511.07289"
+    idiom = "np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))"
+    backward_idiom = "grad * np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0)))"
+
+    def formula(x, alpha=1):
+        return x if x > 0 else alpha * expm1(x)
+
+    def derivative(x, alpha):
+        return 1 if x > 0 else exp_times(x, alpha)
+
+
+@activation
+class selu:
+    """Scaled exponential linear unit: 1.0507 * (x where x > 0, else 1.6733 * (e^x - 1)).
+
+    The constants, here rounded, are those with which activations keep mean 0 and variance 1.
+    The derivative at 0 is that of the left side, 1.7581.
+
+    >>> fa.selu(np.array([0.0, 1.0]))
+    array([0.        , 1.05070099])
+    """
+
+    reference = "Klambauer, Unterthiner, Mayr and Hochreiter, Self-normalizing neural networks, 2017, arXiv:1706.02515"
+    idiom = (
+        "1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))"
+    )
+    backward_idiom = "grad * 1.0507009873554805 * np.where(x > 0, 1, 1.6732632423543772 * np.exp(np.minimum(x, 0)))"
+
+    def formula(x):
+        return (
+            1.0507009873554804934193349852946 * x
+            if x > 0
+            else 1.7580993408473768599402175208123 * expm1(x)
+        )
+
+    def derivative(x):
+        return (
+            1.0507009873554804934193349852946
+            if x > 0
+            else exp_times(x, 1.7580993408473768599402175208123)
+        )
+
+
+@activation
+class celu:
+    """Continuously differentiable exponential linear unit: x where x > 0, else alpha * (e^(x/alpha) - 1).
+
+    >>> fa.celu(np.array([-np.inf, 0.0, 2.0]), alpha=0.5)
+    array([-0.5,  0. ,  2. ])
+    """
+
+    about = ("the negative of the limit at minus infinity, not 0",)
+    reference = (
+        "Barron, Continuously differentiable exponential linear units, 2017, arXiv:1704.07483"
+    )
+    idiom = "np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))"
+    backward_idiom = "grad * np.where(x > 0, 1, np.exp(np.minimum(x, 0) / alpha))"
+
+    def formula(x, alpha=1):
+        return x if x > 0 else alpha * expm1(x / alpha)
+
+    def derivative(x, alpha):
+        z = bounded(x / alpha, 1000)
+        low = 0 if z < -900 else -product_low(z, alpha, x) / alpha
+        return 1 if x > 0 else exp_sum_times(z, low, 1)
+
+
+@activation
+class quick_gelu:
+    """The approximation of gelu by a sigmoid: x / (1 + e^(-1.702 * x)).
+
+    >>> fa.quick_gelu(np.array([-np.inf, 0.0, 100.0]))
+    array([ -0.,   0., 100.])
+    """
+
+    reference = "Hendrycks and Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415"
+    idiom = "x / (1 + np.exp(-1.702 * x))"
+    backward_idiom = "(s := 1 / (1 + np.exp(-1.702 * x))) * (1 + 1.702 * x * (1 - s)) * grad"
+
+    def formula(x):
+        inside = bounded(x, 1000)
+        z = constant("1.702") * inside
+        low = product_low(constant("1.702"), inside, z) + constant_low("1.702") * inside
+        product = sigmoid_sum_times(z, low, bounded(x, 1000))
+        return x if (x > 1000) | (x == 0) else product
+
+    def derivative(x):
+        inside = bounded(x, 1000)
+        z = constant("1.702") * inside
+        low = product_low(constant("1.702"), inside, z) + constant_low("1.702") * inside
+        return sigmoid_product_slope(z, low, inside, constant("1.702"))
+
+
+@activation
+class silu:
+    """Sigmoid linear unit, also called swish: x / (1 + e^-x).
+
+    >>> fa.silu(np.array([-np.inf, 0.0, 100.0]))
+    array([ -0.,   0., 100.])
+    """
+
+    reference = "Elfwing, Uchibe and Doya, Sigmoid-weighted linear units, 2017, arXiv:1702.03118; Ramachandran, Zoph and Le, Searching for activation functions, 2017, arXiv:1710.05941"
+    idiom = "x / (1 + np.exp(-x))"
+    backward_idiom = "(s := 1 / (1 + np.exp(-x))) * (1 + x * (1 - s)) * grad"
+
+    def formula(x):
+        product = sigmoid_times(x, bounded(x, 1000))
+        return x if (x > 1000) | (x == 0) else product
+
+    def derivative(x):
+        return sigmoid_product_slope(x, 0, bounded(x, 1000), 1)
+
+
+@activation
+class mish:
+    """x * tanh(softplus(x)) = x * tanh(log(1 + e^x)).
+
+    >>> fa.mish(np.array([-np.inf, 0.0, 100.0]))
+    array([ -0.,   0., 100.])
+    """
+
+    reference = (
+        "Misra, Mish: a self regularized non-monotonic activation function, 2019, arXiv:1908.08681"
+    )
+    idiom = "x * np.tanh(np.log1p(np.exp(x)))"
+    backward_idiom = (
+        "((t := np.tanh(np.log1p(np.exp(x)))) + x / (1 + np.exp(-x)) * (1 - t * t)) * grad"
+    )
+
+    def formula(x):
+        # tanh(log(1 + e)) = n / (n + 2) = e (1 - e (e + 1) / (n + 2)), n = e (e + 2).
+        below = 20 if x > 20 else x
+        e = exp(below)
+        n = fma(e, e, 2 * e)
+        b = n + 2
+        low = (2 - b) + n if n < 2 else (n - b) + 2
+        y = bounded(x, 1000)
+        near = quotient(y * n, b, low)
+        far = exp_times(below, fma(-y, e * (e + 1) / b, y))
+        return x if (x > 20) | (x == 0) else (near if x > -1 else far)
+
+    def derivative(x):
+        below = 20 if x > 20 else x
+        e = exp(below)
+        n = fma(e, e, 2 * e)
+        b = n + 2
+        low = (2 - b) + n if n < 2 else (n - b) + 2
+        # (e + 2) (n + 2) + 4 x (1 + e), over (n + 2)^2
+        y = 4 * bounded(x, 1000)
+        top = fma(fma(e + 4, e, 6 + y), e, 4 + y)
+        factor = quotient(quotient(top, b, low), b, low)
+        # The same as 1 minus something, which is small where x is positive.
+        above = 1 + (y * fma(e, e, e) - 2 * b) / (b * b)
+        # Where the result hardly depends on e, the one that factor has been made of is better.
+        near = e * factor
+        close = above if x > 0 else near
+        return 1 if x > 20 else (close if x > -1 else exp_times(below, factor))
+
+
+@activation
+class softplus:
+    """log(1 + e^(beta * x)) / beta, and x itself where beta * x > threshold.
+
+    >>> fa.softplus(np.array([-np.inf, 1000.0]))
+    array([   0., 1000.])
+    """
+
+    about = ("sharpness of the bend, not 0", "of beta * x, from where on the result is x")
+    reference = "Dugas et al., Incorporating second-order functional knowledge for better option pricing, 2000; PyTorch's form"
+    idiom = "np.logaddexp(0, beta * x) / beta"
+    backward_idiom = "grad / (1 + np.exp(-beta * x))"
+
+    def formula(x, beta=1, threshold=20):
+        z = bounded(beta * x, 1000)
+        low = 0 if abs(z) > 900 else product_low(beta, x, z)
+        e = exp_sum_times(-abs(z), -low if z > 0 else low, 1)
+        positive = z if z > 0 else 0
+        rest = log1p(e)
+        larger = positive if positive > rest else rest
+        smaller = rest if positive > rest else positive
+        total = larger + smaller
+        total_low = (larger - total) + smaller + (low if z > 0 else 0)
+        q = total / beta
+        return x if z > threshold else q + (total_low - product_low(q, beta, total)) / beta
+
+    def derivative(x, beta, threshold):
+        z = bounded(beta * x, 1000)
+        low = 0 if abs(z) > 900 else product_low(beta, x, z)
+        return 1 if z > threshold else sigmoid_sum_times(z, low, 1)
+
+
+@activation
+class squareplus:
+    """(x + sqrt(x^2 + b)) / 2.
+
+    >>> fa.squareplus(np.array([-np.inf, 0.0, 1.5]))
+    array([0., 1., 2.])
+    """
+
+    about = ("how wide the bend is, not negative: 4 times the square of the value at 0",)
+    reference = "Barron, Squareplus: a softplus-like algebraic rectifier, 2021, arXiv:2112.11687"
+    idiom = "(x + np.sqrt(x * x + b)) / 2"
+    backward_idiom = "grad * (1 + x / np.sqrt(x * x + b)) / 2"
+    constraints = ((0, "b"),)
+
+    def formula(x, b=4):
+        t = abs(bounded(x, 1e15))
+        square = fma(t, t, b)
+        root = sqrt(square)
+        # Where x is negative, its sum with the root would cancel.
+        total = root + t
+        low = (root - total) + t - 0.5 * product_low(root, root, square) / total
+        falling = 0.5 * quotient(b, total, low)
+        rising = x if x > 1e15 else 0.5 * total
+        return rising if x >= 0 else (0.25 * b / abs(x) if x < -1e15 else falling)
+
+    def derivative(x, b):
+        t = abs(x)
+        near = abs(bounded(x, 1e15))
+        root = sqrt(near * near + b)
+        rising = 0.5 + 0.5 * (near / root)
+        falling = 0.5 * b / (near * near + b + root * near)
+        return rising if x > 0 else (0.25 * b / t / t if t > 1e15 else falling)
+
+
+@activation
+class sigmoid:
+    """1 / (1 + e^-x).
+
+    >>> fa.sigmoid(np.array([-np.inf, 0.0, 100.0]))
+    array([0. , 0.5, 1. ])
+    """
+
+    reference = "Han and Moraga, The influence of the sigmoid function parameters on the speed of backpropagation learning, 1995"
+    idiom = "1 / (1 + np.exp(-x))"
+    backward_idiom = "(s := 1 / (1 + np.exp(-x))) * (1 - s) * grad"
+
+    def formula(x):
+        return sigmoid_times(x, 1)
+
+    def derivative(x):
+        t = -abs(x)
+        e = exp(t)
+        b = 1 + e
+        return exp_times(t, quotient(1 / b, b, (1 - b) + e))
+
+    def derivative_from_output(y):
+        return y * (1 - y)
+
+
+@activation
+class log_sigmoid:
+    """log(1 / (1 + e^-x)).
+
+    >>> fa.log_sigmoid(np.array([-1000.0, np.inf]))
+    array([-1000.,    -0.])
+    """
+
+    reference = "the logarithm of sigmoid, under PyTorch's name"
+    idiom = "-np.logaddexp(0, -x)"
+    backward_idiom = "grad / (1 + np.exp(x))"
+
+    def formula(x):
+        rest = log1p(exp(-abs(x)))
+        return -rest if x > 0 else x - rest
+
+    def derivative(x):
+        return sigmoid_times(-x, 1)
+
+
+@activation
+class tanh:
+    """Hyperbolic tangent.
+
+    >>> fa.tanh(np.array([-np.inf, 0.0, 100.0]))
+    array([-1.,  0.,  1.])
+    """
+
+    reference = "LeCun, Bottou, Orr and Müller, Efficient backprop, 1998"
+    idiom = "np.tanh(x, out=out)"
+    backward_idiom = "grad * (1 - np.tanh(x) ** 2)"
+
+    def formula(x):
+        e = expm1(2 * abs(bounded(x, 30)))
+        b = e + 2
+        low = (2 - b) + e if e < 2 else (e - b) + 2
+        return copysign(quotient(e, b, low), x)
+
+    def derivative(x):
+        t = -2 * abs(x)
+        e = exp(t)
+        b = 1 + e
+        return exp_times(t, quotient(4 / b, b, (1 - b) + e))
+
+    def derivative_from_output(y):
+        return (1 - y) * (1 + y)
+
+
+@activation
+class tanhshrink:
+    """x - tanh(x).
+
+    >>> fa.tanhshrink(np.array([-np.inf, 0.0, 100.0]))
+    array([-inf,   0.,  99.])
+    """
+
+    reference = "the shrinkage function of tanh, under PyTorch's name"
+    idiom = "x - np.tanh(x)"
+    backward_idiom = "grad * np.tanh(x) ** 2"
+
+    def formula(x):
+        t = abs(x)
+        inside = bounded(x, 1)
+        square = inside * inside
+        cube = inside * square
+        cube_low = product_low(inside, square, cube) + inside * product_low(inside, inside, square)
+        third = constant("0.333333333333333333333333333333")
+        third_low = constant_low("0.333333333333333333333333333333")
+        rest = fma(square, tanhshrink_rest(square), third_low)
+        small = fma(cube, third, fma(cube, rest, cube_low * third))
+        large = (t - 1) + 2 / (exp(bounded(2 * t, 43)) + 1)
+        return x if x == 0 else small if t < 1 else (large if x > 0 else -large)
+
+    def derivative(x):
+        e = expm1(2 * abs(bounded(x, 30)))
+        b = e + 2
+        q = quotient(e, b, (2 - b) + e if e < 2 else (e - b) + 2)
+        return q * q
+
+
+@activation
+class softsign:
+    """x / (1 + abs(x)).
+
+    >>> fa.softsign(np.array([-np.inf, 0.0, 3.0]))
+    array([-1.  ,  0.  ,  0.75])
+    """
+
+    reference = (
+        "Turian, Bergstra and Bengio, Quadratic features and deep architectures for chunking, 2009"
+    )
+    idiom = "x / (1 + np.abs(x))"
+    backward_idiom = "grad / (1 + np.abs(x)) ** 2"
+
+    def formula(x):
+        inside = bounded(x, 1e30)
+        return inside / (1 + abs(inside))
+
+    def derivative(x):
+        q = 1 / (1 + abs(x))
+        return q * q
+
+
+@activation
+class dish:
+    """x / 2 * (1 + x / sqrt(1 + x^2)): like swish, without an exponential.
+
+    >>> fa.dish(np.array([-np.inf, 0.0, np.inf]))
+    array([-0.,  0., inf])
+    """
+
+    reference = "Thinc's Dish"
+    idiom = "0.5 * x * (x / np.sqrt(1 + x * x) + 1)"
+    backward_idiom = "grad * (0.5 + 0.5 * x / np.sqrt(1 + x * x) * (1 + 1 / (1 + x * x)))"
+
+    def formula(x):
+        # In a form without cancellation for negative x: x / 2 / (1 + x^2 + abs(x) sqrt(1 + x^2)).
+        t = abs(bounded(x, 1e15))
+        s = t * t
+        square = 1 + s
+        larger = s if s > 1 else 1
+        square_low = (larger - square) + (s + 1 - larger) + product_low(t, t, s)
+        root = sqrt(square)
+        root_low = 0.5 * (square_low - product_low(root, root, square)) / root
+        product = t * root
+        total = square + product
+        low = (square - total) + product + square_low
+        low = low + product_low(t, root, product) + t * root_low
+        falling = 0.25 / abs(x) if abs(x) > 1e15 else quotient(0.5 * t, total, low)
+        return x if x == 0 else (x - falling if x > 0 else -falling)
+
+    def derivative(x):
+        t = abs(x)
+        square = 1 + x * x
+        w = 1 / square
+        w_low = -(product_low(w, square, 1) + w * fma(x, x, 1 - square)) * w
+        odd = (x / sqrt(square)) * (1 + w)
+        # Where x is negative and large, 1 + odd would cancel.
+        factor = fma(w, w, w - 1) + w_low * (1 + 2 * w)
+        falling = fma(factor, w, factor * w_low) / (1 - odd)
+        far = t if t > 1e9 else 1
+        beyond = 1 if x > 0 else -0.25 / far / far
+        return beyond if t > 1e9 else 0.5 * (1 + odd if x > -0.4 else falling)
+
+
 # --- kernels that public functions are composed of ----------------------------------------------
 
 
@@ -469,6 +905,70 @@ class _relu_of_negative:
 
     def formula(x):
         return 0 if x >= 0 else -x
+
+
+@activation
+class _gelu:
+    """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution's."""
+
+    def formula(x):
+        t = abs(x)
+        tail = normal_tail_times(t, bounded(x, 100))
+        return x if x == 0 else (x - tail if x > 0 else tail)
+
+    def derivative(x):
+        t = abs(x)
+        inside = bounded(t, 100)
+        density = gaussian_times(t, mills(t) - 0.39894228040143267793994605993438 * inside)
+        return 1 - density if x > 0 else density
+
+
+@activation
+class _gelu_tanh:
+    """The approximation of gelu by tanh: x / (1 + e^-z), z = sqrt(8 / pi) * (x + 0.044715 * x^3)."""
+
+    def formula(x):
+        inside = bounded(x, 30)
+        square = inside * inside
+        square_low = product_low(inside, inside, square)
+        # sqrt(8 / pi) * 0.044715 and sqrt(8 / pi), each in two parts, as z is an exponent.
+        cubic = constant("0.0713548162726002487763388") * square
+        cubic_low = (
+            product_low(constant("0.0713548162726002487763388"), square, cubic)
+            + constant("0.0713548162726002487763388") * square_low
+            + constant_low("0.0713548162726002487763388") * square
+        )
+        slope = cubic + constant("1.59576912160573071175978")
+        larger = cubic if cubic > 1.6 else constant("1.59576912160573071175978")
+        smaller = constant("1.59576912160573071175978") if cubic > 1.6 else cubic
+        slope_low = (
+            (smaller - (slope - larger)) + constant_low("1.59576912160573071175978") + cubic_low
+        )
+        z = inside * slope
+        low = product_low(inside, slope, z) + inside * slope_low
+        product = sigmoid_sum_times(z, low, bounded(x, 1000))
+        return x if (x > 1000) | (x == 0) else product
+
+    def derivative(x):
+        inside = bounded(x, 30)
+        square = inside * inside
+        square_low = product_low(inside, inside, square)
+        cubic = constant("0.0713548162726002487763388") * square
+        cubic_low = (
+            product_low(constant("0.0713548162726002487763388"), square, cubic)
+            + constant("0.0713548162726002487763388") * square_low
+            + constant_low("0.0713548162726002487763388") * square
+        )
+        slope = cubic + constant("1.59576912160573071175978")
+        larger = cubic if cubic > 1.6 else constant("1.59576912160573071175978")
+        smaller = constant("1.59576912160573071175978") if cubic > 1.6 else cubic
+        slope_low = (
+            (smaller - (slope - larger)) + constant_low("1.59576912160573071175978") + cubic_low
+        )
+        z = inside * slope
+        low = product_low(inside, slope, z) + inside * slope_low
+        growth = fma(2, cubic, slope) + (2 * cubic_low + slope_low)
+        return sigmoid_product_slope(z, low, inside, growth)
 
 
 @activation

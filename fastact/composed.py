@@ -1,4 +1,4 @@
-"""Public functions that are more than one elementwise kernel: channels, random slopes, halves.
+"""Public functions that are more than one elementwise kernel: channels, choices, random slopes.
 
 ``public`` lists their names.
 """
@@ -68,6 +68,111 @@ _relu_backward = backward_ufunc(CATALOGUE["relu"], "relu_backward.ufunc")
 _relu_backward_at_zero = backward_ufunc(CATALOGUE["_relu_at_zero"], "relu_backward.at_zero_ufunc")
 relu_backward.ufunc = _relu_backward  # type: ignore[attr-defined]
 relu_backward.at_zero_ufunc = _relu_backward_at_zero  # type: ignore[attr-defined]
+
+
+# --- GELU ---------------------------------------------------------------------------------------
+
+_GELU = {
+    "none": forward_ufunc(CATALOGUE["_gelu"], "gelu.ufunc"),
+    "tanh": forward_ufunc(CATALOGUE["_gelu_tanh"], "gelu.tanh_ufunc"),
+}
+_GELU_BACKWARD = {
+    "none": backward_ufunc(CATALOGUE["_gelu"], "gelu_backward.ufunc"),
+    "tanh": backward_ufunc(CATALOGUE["_gelu_tanh"], "gelu_backward.tanh_ufunc"),
+}
+
+
+def gelu(
+    x: npt.ArrayLike, approximate: str = "none", out: Array | None = None, **keywords: Any
+) -> Any:
+    """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution's function.
+
+    Parameters
+    ----------
+    x : array_like
+        float16, bfloat16 (of ml_dtypes), float32 or float64; integers are promoted as by
+        ``np.exp``.
+    approximate : {"none", "tanh"}
+        "tanh" gives the approximation
+        x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))).
+    out : ndarray, optional
+        Where the result goes; it may be x itself.
+    **keywords
+        ``where``, ``casting``, ``order``, ``dtype``, ``subok``: as for any NumPy ufunc.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of x's shape.
+
+    Raises
+    ------
+    ValueError
+        If ``approximate`` is neither.
+
+    Notes
+    -----
+    Instead of ``0.5 * x * (1 + scipy.special.erf(x / np.sqrt(2)))``. The approximation is no faster
+    here; it is for networks that were trained with it.
+
+    References
+    ----------
+    .. [1] Hendrycks and Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415.
+
+    Examples
+    --------
+    >>> fa.gelu(np.array([-np.inf, 0.0, 100.0]))
+    array([ -0.,   0., 100.])
+    """
+    return _approximation("gelu", _GELU, approximate)(x, out, **keywords)
+
+
+def gelu_(x: Array, approximate: str = "none") -> Array:
+    """In place: ``gelu``, which see. Returns x itself.
+
+    Examples
+    --------
+    >>> x = np.array([0.0, 100.0])
+    >>> fa.gelu_(x, "tanh") is x
+    True
+    """
+    try:
+        return gelu(x, approximate, out=x)
+    except (TypeError, ValueError):
+        check_in_place("gelu_", x, integers=False)
+        raise
+
+
+def gelu_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    approximate: str = "none",
+    out: Array | None = None,
+    **keywords: Any,
+) -> Any:
+    """Gradient of ``gelu``: grad * (Phi(x) + x * phi(x)), phi being the normal density.
+
+    The parameters are those of ``gelu``; ``out`` may be grad or x itself.
+
+    Examples
+    --------
+    >>> fa.gelu_backward(np.array([2.0, 2.0, 2.0]), np.array([-np.inf, 0.0, np.inf]))
+    array([0., 1., 2.])
+    """
+    return _approximation("gelu_backward", _GELU_BACKWARD, approximate)(grad, x, out, **keywords)
+
+
+def _approximation(function: str, ufuncs: dict[str, np.ufunc], approximate: str) -> np.ufunc:
+    ufunc = ufuncs.get(approximate)
+    if ufunc is None:
+        raise ValueError(f"{function}: approximate must be 'none' or 'tanh', got {approximate!r}")
+    return ufunc
+
+
+gelu.ufunc = _GELU["none"]  # type: ignore[attr-defined]
+gelu.tanh_ufunc = _GELU["tanh"]  # type: ignore[attr-defined]
+gelu_backward.ufunc = _GELU_BACKWARD["none"]  # type: ignore[attr-defined]
+gelu_backward.tanh_ufunc = _GELU_BACKWARD["tanh"]  # type: ignore[attr-defined]
 
 
 # --- PReLU --------------------------------------------------------------------------------------

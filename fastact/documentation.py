@@ -7,7 +7,7 @@ import textwrap
 
 from fastact.activations import Activation
 
-__all__ = ["backward", "forward", "in_place"]
+__all__ = ["backward", "backward_from_output", "forward", "in_place"]
 
 _KEYWORDS = """\
 out : ndarray, optional
@@ -25,6 +25,7 @@ def forward(entry: Activation) -> str:
         _summary(entry),
         _section("Parameters", f"x : array_like\n    {kinds}.", _parameters(entry), _keywords("x")),
         _section("Returns", "ndarray or scalar\n    Of x's shape, broadcast with the parameters."),
+        _raises(entry),
         _section("Notes", f"Instead of ``{entry.idiom}``. {_HALF}"),
         _reference(entry),
         _section("Examples", _example(entry)) if _example(entry) else "",
@@ -43,26 +44,54 @@ def in_place(entry: Activation) -> str:
 
 
 def backward(entry: Activation) -> str:
-    derivative = textwrap.indent("\n".join(_source(entry.derivative)), "    ")
     arrays = (
         "grad : array_like\n    Gradient by the output.\n"
         "x : array_like\n    What the forward function was called with."
     )
-    notes = f"""\
-The derivative is, in Python,
-
-{derivative}
-
-Where it is 0 the result is 0, even if ``grad`` is infinite or NaN. Instead of
-``{entry.backward_idiom}``."""
+    notes = f"""{_derivative(entry)}Where the derivative is 0 the result is 0, even if ``grad`` is
+infinite or NaN. Instead of ``{entry.backward_idiom}``."""
     return _join(
         f"Gradient of ``{entry.name}``: grad * {entry.name}'(x), in one pass.",
         _section("Parameters", arrays, _parameters(entry), _keywords("grad or x")),
         _section("Returns", "ndarray or scalar\n    Gradient by ``x``, of floating-point dtype."),
+        _raises(entry),
         _section("Notes", notes),
         _reference(entry),
         _section("See Also", f"{entry.name} : the formula and the parameters"),
     )
+
+
+def backward_from_output(entry: Activation) -> str:
+    arrays = (
+        "grad : array_like\n    Gradient by the output.\n"
+        "y : array_like\n    What the forward function returned."
+    )
+    expression = _source(entry.derivative_from_output)[-1].removeprefix("return ")
+    return _join(
+        f"Gradient of ``{entry.name}``, given its output y: grad * {expression}, in one pass.",
+        _section("Parameters", arrays, _keywords("grad or y")),
+        _section("Returns", "ndarray or scalar\n    Gradient by x, of floating-point dtype."),
+        _section(
+            "Notes",
+            f"Where y was rounded to the limit of ``{entry.name}``, the result is 0; "
+            f"``{entry.name}_backward``,\nwhich takes x, is accurate there, too.",
+        ),
+        _section("See Also", f"{entry.name} : the formula"),
+    )
+
+
+def _raises(entry: Activation) -> str:
+    lines = [f"    Unless {small} <= {large}." for small, large in entry.constraints]
+    return _section("Raises", "ValueError", *lines) if lines else ""
+
+
+def _derivative(entry: Activation) -> str:
+    """The derivative as it is written in the catalogue, if it is short enough to be read."""
+    lines = _source(entry.derivative)
+    if len(lines) > 2:
+        return ""
+    code = textwrap.indent("\n".join(lines), "    ")
+    return f"The derivative is, in Python,\n\n{code}\n\n"
 
 
 def _join(*sections: str) -> str:

@@ -1,12 +1,14 @@
 """The public functions of elementwise activations, built from the catalogue.
 
-An activation ``f`` gives three: ``f``, ``f_`` (in place) and ``f_backward``, each built when its
-name is first used. Without parameters a function is a NumPy ufunc. With parameters it is a Python
-function that has their names and defaults and calls its ufunc, which it carries as ``.ufunc``.
+An activation ``f`` gives three: ``f``, ``f_`` (in place) and ``f_backward``, and some give
+``f_backward_from_output``; each is built when its name is first used. Without parameters a
+function is a NumPy ufunc. With parameters it is a Python function that has their names and defaults
+and calls its ufunc, which it carries as ``.ufunc``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -20,7 +22,14 @@ from fastact.cpu import loops
 from fastact.cpu.ufunc import Loop, make
 from fastact.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
 
-__all__ = ["backward", "backward_ufunc", "forward", "forward_ufunc", "in_place"]
+__all__ = [
+    "backward",
+    "backward_from_output",
+    "backward_ufunc",
+    "forward",
+    "forward_ufunc",
+    "in_place",
+]
 
 
 def forward(entry: Activation) -> Callable[..., Any]:
@@ -65,6 +74,16 @@ def backward(entry: Activation) -> Callable[..., Any]:
         doc=documentation.backward(entry),
         ufunc=ufunc,
     )
+
+
+def backward_from_output(entry: Activation) -> np.ufunc:
+    """``f_backward_from_output``, of functions without parameters."""
+    doc = documentation.backward_from_output(entry)
+    name = f"{entry.name}_backward_from_output"
+    by_output = dataclasses.replace(
+        entry, name=f"{entry.name}_from_output", derivative=entry.derivative_from_output
+    )
+    return _make(by_output, name, loops.backward, doc, 2, False)
 
 
 # --- ufuncs -------------------------------------------------------------------------------------

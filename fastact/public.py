@@ -10,12 +10,17 @@ from fastact.activations import CATALOGUE
 
 __all__ = ["ACTIVATIONS", "NAMES", "build"]
 
-#: Names of the activations, in the order of the catalogue.
-ACTIVATIONS = [name for name in CATALOGUE if not name.startswith("_")] + ["crelu"]
+_ENTRIES = [name for name in CATALOGUE if not name.startswith("_")]
+#: Names of the activations.
+ACTIVATIONS = [*_ENTRIES, "crelu", "gelu"]
+_ALIASES = {"swish": "silu"}
 
 _COMPOSED = [
     "crelu",
     "crelu_backward",
+    "gelu",
+    "gelu_",
+    "gelu_backward",
     "prelu",
     "prelu_",
     "prelu_backward",
@@ -31,25 +36,33 @@ _ELSEWHERE = {
     "set_num_threads": "fastact.cpu.pool",
     "show_config": "fastact.config",
 }
+_FORMS = ("", "_", "_backward")
 _DERIVED = [
-    f"{name}{suffix}"
-    for name in ACTIVATIONS
-    for suffix in ("", "_", "_backward")
-    if name != "crelu" and f"{name}{suffix}" not in _COMPOSED
+    *(f"{name}{form}" for name in _ENTRIES for form in _FORMS if f"{name}{form}" not in _COMPOSED),
+    *(
+        f"{name}_backward_from_output"
+        for name in _ENTRIES
+        if CATALOGUE[name].derivative_from_output
+    ),
 ]
+_OTHER_NAMES = {f"{a}{form}": f"{name}{form}" for a, name in _ALIASES.items() for form in _FORMS}
 
-NAMES = sorted({*_ELSEWHERE, *_DERIVED})
+NAMES = sorted({*_ELSEWHERE, *_DERIVED, *_OTHER_NAMES})
 
 
 @functools.cache
 def build(name: str) -> Any:
     """The public object of this name."""
+    if name in _OTHER_NAMES:
+        return build(_OTHER_NAMES[name])
     if name in _ELSEWHERE:
         return _as_public(getattr(importlib.import_module(_ELSEWHERE[name]), name))
     if name not in _DERIVED:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")
     from fastact import functions
 
+    if name.endswith("_from_output"):
+        return functions.backward_from_output(CATALOGUE[name.removesuffix("_backward_from_output")])
     if name.endswith("_backward"):
         return functions.backward(CATALOGUE[name.removesuffix("_backward")])
     if name.endswith("_"):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from references import REFERENCES, SPECIAL, assert_same_bits, backward
+from smooth import SMOOTH
 
 import fastact as fa
 from fastact.activations import CATALOGUE
@@ -21,7 +22,8 @@ LAYOUTS = ["C", "F", "strided", "reversed", "transposed", "swapped", "unaligned"
 
 
 def test_every_activation_has_a_reference():
-    assert {name for name in CATALOGUE if not name.startswith("_")} == set(REFERENCES)
+    named = {name for name in CATALOGUE if not name.startswith("_")}
+    assert named | {"gelu", "gelu_tanh"} == {*REFERENCES, *SMOOTH}
 
 
 def values(rng, shape, dtype):
@@ -84,6 +86,20 @@ def arguments(name, parameters, dtype):
 
 def expected_value(name, mode, dtype, grad, x, parameters):
     with np.errstate(all="ignore"):
+        if name in SMOOTH:
+            # How accurate they are is test_accuracy's matter. Here: equal for all layouts, half
+            # types being computed in float32 and rounded once.
+            compute = COMPUTE[dtype.itemsize]
+            # float16 takes Python numbers as float16, as NumPy does; bfloat16 as float32.
+            rounded = dtype if dtype == np.float16 else compute
+            numbers = {
+                key: v if isinstance(v, str) else compute.type(rounded.type(v))
+                for key, v in parameters.items()
+            }
+            inputs = (grad, x) if mode == "backward" else (x,)
+            wide = [np.array(v, compute, ndmin=1) for v in inputs]
+            result = function_of(name, mode.replace("in_place", "forward"))(*wide, **numbers)
+            return result.reshape(np.shape(x)).astype(dtype)
         if dtype.kind in "iu":
             return REFERENCES[name].forward(x, *arguments(name, parameters, dtype))
         compute = COMPUTE[dtype.itemsize]
@@ -96,6 +112,10 @@ def expected_value(name, mode, dtype, grad, x, parameters):
         return result.astype(dtype)
 
 
+def function_of(name, mode):
+    return getattr(fa, {"in_place": f"{name}_", "backward": f"{name}_backward"}.get(mode, name))
+
+
 shapes = st.one_of(
     st.just(()),
     st.lists(st.integers(0, 7), min_size=1, max_size=4).map(tuple),
@@ -105,8 +125,13 @@ shapes = st.one_of(
 
 @st.composite
 def cases(draw):
-    name = draw(st.sampled_from(sorted(REFERENCES)))
+    name = draw(st.sampled_from(sorted([*REFERENCES, *SMOOTH])))
     mode = draw(st.sampled_from(["forward", "in_place", "backward"]))
+    if name in SMOOTH:
+        parameters = draw(st.sampled_from(SMOOTH[name].parameters))
+        if name == "gelu_tanh":
+            name, parameters = "gelu", {"approximate": "tanh"}
+        return name, mode, draw(st.sampled_from(FLOATS)), parameters
     integers = CATALOGUE[name].keeps_integers and mode != "backward"
     dtype = draw(st.sampled_from(FLOATS + (INTEGERS if integers else [])))
     parameters = draw(st.sampled_from(REFERENCES[name].parameters))
@@ -151,7 +176,7 @@ def test_like_numpy(case, shape, seed, layout, other_layout, out, masked):
     if target is not None:
         expected = np.where(where, expected, target.astype(dtype))
 
-    function = getattr(fa, {"in_place": f"{name}_", "backward": f"{name}_backward"}.get(mode, name))
+    function = function_of(name, mode)
     with np.errstate(all="raise"):
         if mode == "in_place":
             result = function(x, **parameters)

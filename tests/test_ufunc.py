@@ -204,8 +204,29 @@ def test_documentation(name):
 @pytest.mark.parametrize("name", [n for n in NAMES if not isinstance(getattr(fa, n), np.ufunc)])
 def test_functions_say_where_they_are_found(name):
     function = getattr(fa, name)
+    name = "silu_" if name == "swish_" else name  # an alias
     assert (function.__module__, function.__qualname__) == ("fastact", name)
     assert name in repr(function)
+
+
+def test_swish_is_silu():
+    assert fa.swish is fa.silu
+    assert fa.swish_ is fa.silu_
+    assert fa.swish_backward is fa.silu_backward
+
+
+def test_gelu_names_its_approximations():
+    with pytest.raises(ValueError, match="gelu: approximate must be 'none' or 'tanh', got 'erf'"):
+        fa.gelu(np.ones(3), "erf")
+    with pytest.raises(ValueError, match="gelu_backward: approximate must be"):
+        fa.gelu_backward(np.ones(3), np.ones(3), approximate=None)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_backward_from_output(name):
+    x = np.linspace(-4, 4, 1001)
+    from_output = getattr(fa, f"{name}_backward_from_output")(x, getattr(fa, name)(x))
+    np.testing.assert_allclose(from_output, getattr(fa, f"{name}_backward")(x, x), rtol=1e-12)
 
 
 def test_signatures_name_the_parameters():

@@ -43,6 +43,7 @@ TYPES = {
     "out": "npt.NDArray[Any] | None",
     "noise": "npt.NDArray[Any] | None",
     "rng": "np.random.Generator | int | None",
+    "approximate": "str",
     "axis": "int",
     "training": "bool",
     "keywords": "Any",

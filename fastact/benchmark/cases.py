@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import inspect
 import itertools
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,6 +55,8 @@ class Subject:
     backward_idiom: str
     parameters: dict[str, Any]
     passed: str = ""
+    #: The function in fastact, if it is not the name.
+    function: str = ""
     torch: str = ""
     torch_backward: str = ""
     #: Elements of the result for each element of x.
@@ -78,6 +81,34 @@ _TORCH = {
     "hardswish": ("hardswish x", ""),
     "hardshrink": ("hardshrink x lambd", "hardshrink_backward x lambd"),
     "softshrink": ("softshrink x lambd", "softshrink_backward x lambd"),
+    "elu": ("elu x alpha", "elu_backward alpha 1 1 False x"),
+    "selu": ("selu x", ""),
+    "celu": ("celu x alpha", ""),
+    "gelu": ("gelu x", "gelu_backward x"),
+    "gelu_tanh": ("gelu x approximate='tanh'", "gelu_backward x approximate='tanh'"),
+    "silu": ("silu x", "silu_backward x"),
+    "mish": ("mish x", "mish_backward x"),
+    "softplus": ("softplus x beta threshold", "softplus_backward x beta threshold"),
+    "sigmoid": ("sigmoid x", ""),
+    "log_sigmoid": ("log_sigmoid x", ""),
+    "tanh": ("tanh x", ""),
+}
+
+
+_TANH = "np.tanh((2 / PI) ** 0.5 * (x + 0.044715 * x**3))"
+#: Arguments in fastact, and the idioms; NumPy has no erf, so people take SciPy's.
+_GELU = {
+    "gelu": (
+        "",
+        "0.5 * x * (1 + special.erf(x / 2**0.5))",
+        "(0.5 * (1 + special.erf(x / 2**0.5)) + x * np.exp(-0.5 * x * x) / (2 * PI) ** 0.5) * grad",
+    ),
+    "gelu_tanh": (
+        ", approximate='tanh'",
+        f"0.5 * x * (1 + {_TANH})",
+        f"(0.5 * (1 + (t := {_TANH}))"
+        " + 0.5 * x * (1 - t * t) * (2 / PI) ** 0.5 * (1 + 0.134145 * x * x)) * grad",
+    ),
 }
 
 
@@ -100,7 +131,12 @@ def _subjects() -> dict[str, Subject]:
             entry.backward_idiom,
             parameters,
             passed,
+            "",
             *_TORCH.get(name, ("", "")),
+        )
+    for name, (passed, idiom, backward_idiom) in _GELU.items():
+        subjects[name] = Subject(
+            name, idiom, backward_idiom, {"PI": math.pi}, passed, "gelu", *_TORCH[name]
         )
     subjects["crelu"] = Subject(
         "crelu",
@@ -174,6 +210,8 @@ def _fastact(case: Case) -> str:
 
 
 def _numpy(case: Case) -> str:
+    if "special." in case.subject.idiom and not available("scipy"):
+        return ""
     if case.mode == "fresh":
         return case.subject.idiom.replace("out=out", "out=None")
     if case.mode == "backward":

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastact.cpu.compiler import X86
+from fastact.cpu.compiler import X86, cpu_features
 
 #: ``void (char **args, npy_intp *dimensions, npy_intp *steps, void *data)``
 LOOP_SIGNATURE = types.void(
@@ -352,3 +352,155 @@ def stream_fence(typingctx):
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+# --- arithmetic of elementary functions -----------------------------------------------------------
+
+#: Without it LLVM would call a function of libm for each element.
+_FMA = platform.machine().lower() in ("arm64", "aarch64") or "+fma" in cpu_features().split(",")
+
+#: Bits of the mantissa, bias of the exponent.
+_FORMATS = {types.float32: (23, 127), types.float64: (52, 1023)}
+
+
+def _floating(name: str) -> str:
+    """The suffix of LLVM's intrinsics."""
+    return {"float": "f32", "double": "f64"}[name]
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a * b + c, rounded once if the CPU can do that as fast."""
+
+    def codegen(context, builder, signature, arguments):
+        a, b, c = arguments
+        if not _FMA:
+            return builder.fadd(builder.fmul(a, b), c)
+        return _llvm_call(builder, f"llvm.fma.{_floating(str(a.type))}", a.type, [a, b, c])
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
+def product_low(typingctx, a, b, product):
+    """a * b - product exactly, product being a * b rounded."""
+
+    def codegen(context, builder, signature, arguments):
+        a, b, product = arguments
+        if _FMA:
+            negated = builder.fneg(product)
+            name = f"llvm.fma.{_floating(str(a.type))}"
+            return _llvm_call(builder, name, a.type, [a, b, negated])
+        if signature.return_type is types.float32:
+            double = ir.DoubleType()
+            a, b, product = (builder.fpext(v, double) for v in arguments)
+            exact = builder.fmul(a, b)
+            return builder.fptrunc(builder.fsub(exact, product), ir.FloatType())
+        return _dekker(builder, a, b, product)
+
+    return a(a, a, a), codegen
+
+
+def _dekker(builder: Any, a: Any, b: Any, product: Any) -> Any:
+    """Dekker, A floating-point technique for extending the available precision, 1971."""
+    splitter = a.type(2.0**27 + 1)
+    halves = []
+    for value in (a, b):
+        scaled = builder.fmul(splitter, value)
+        high = builder.fsub(scaled, builder.fsub(scaled, value))
+        halves.append((high, builder.fsub(value, high)))
+    (a_high, a_low), (b_high, b_low) = halves
+    rest = builder.fsub(builder.fmul(a_high, b_high), product)
+    rest = builder.fadd(rest, builder.fmul(a_high, b_low))
+    rest = builder.fadd(rest, builder.fmul(a_low, b_high))
+    return builder.fadd(rest, builder.fmul(a_low, b_low))
+
+
+def _power(builder: Any, rounded: Any, kind: Any, offset: int) -> Any:
+    """2^(k + offset) where rounded = k + ROUNDER, whose lowest bits are k."""
+    mantissa, bias = _FORMATS[kind]
+    integer = ir.IntType(32 if mantissa == 23 else 64)
+    shifted = builder.shl(builder.bitcast(rounded, integer), integer(mantissa))
+    return builder.bitcast(builder.add(shifted, integer((bias + offset) << mantissa)), rounded.type)
+
+
+@intrinsic
+def power_of_two(typingctx, rounded):
+    """2^k where rounded = k + ROUNDER and 2^k is a normal number."""
+
+    def codegen(context, builder, signature, arguments):
+        return _power(builder, arguments[0], signature.return_type, 0)
+
+    return rounded(rounded), codegen
+
+
+@intrinsic
+def scale(typingctx, x, rounded):
+    """x * 2^k where rounded = k + ROUNDER, down to the smallest subnormal number.
+
+    k is at most half of the largest exponent.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        x, rounded = arguments
+        kind = signature.return_type
+        up = 64 if kind is types.float32 else 512
+        x = builder.fmul(x, _power(builder, rounded, kind, up))
+        return builder.fmul(x, x.type(2.0**-up))
+
+    return x(x, x), codegen
+
+
+def _unary(name: str) -> Any:
+    @intrinsic
+    def function(typingctx, x):
+        def codegen(context, builder, signature, arguments):
+            (x,) = arguments
+            return _llvm_call(builder, f"llvm.{name}.{_floating(str(x.type))}", x.type, [x])
+
+        return x(x), codegen
+
+    return function
+
+
+sqrt = _unary("sqrt")
+absolute = _unary("fabs")
+
+
+@intrinsic
+def copysign(typingctx, x, sign):
+    def codegen(context, builder, signature, arguments):
+        x, sign = arguments
+        return _llvm_call(builder, f"llvm.copysign.{_floating(str(x.type))}", x.type, [x, sign])
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def interleaved(typingctx):
+    """As the last statement of a loop over elements: LLVM shall work on two vectors in turn.
+
+    Long formulas are bound by the latency of their operations: the next vector's do not fit into
+    the CPU's scheduler. LLVM interleaves only loops that it considers short.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        branch = builder.branch
+
+        def annotated(target: Any) -> Any:
+            del builder.branch  # the method again
+            module = builder.module
+            count = module.add_metadata(["llvm.loop.interleave.count", ir.Constant(_int, 2)])
+            loop = ir.values.MDValue(module, [count], name=str(len(module.metadata)))
+            loop.operands = (loop, count)  # what names a loop refers to itself
+            jump = branch(target)
+            jump.set_metadata("llvm.loop", loop)
+            return jump
+
+        builder.branch = annotated
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+_int = ir.IntType(32)

@@ -17,9 +17,14 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from fastact.activations import Activation
+from fastact.cpu import elementary
+from fastact.cpu.coefficients import COEFFICIENTS
 from fastact.cpu.compiler import Unit
 from fastact.dtypes import Kind
 
@@ -48,14 +53,18 @@ class Operands:
 
 def forward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(x, *parameters)``."""
-    return _unit(f"{entry.name}-{operands.kind.name}", _function(entry.formula, "value"), operands)
+    return _unit(
+        f"{entry.name}-{operands.kind.name}",
+        _function(entry.formula, "value", operands.kind.compute),
+        operands,
+    )
 
 
 def backward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = grad * derivative(x, *parameters)``, 0 where the derivative is 0."""
     names = ", ".join(["x", *entry.parameters])
     functions = f"""\
-{_function(entry.derivative, "derivative")}
+{_function(entry.derivative, "derivative", operands.kind.compute)}
 
 @formula
 def value(grad, {names}):
@@ -68,33 +77,86 @@ def value(grad, {names}):
 # --- formulas -----------------------------------------------------------------------------------
 
 
-def _function(formula: Callable[..., Any] | None, name: str) -> str:
-    """The source of ``formula`` under another name, made ready to compile without branches."""
+def _function(formula: Callable[..., Any] | None, name: str, compute: str) -> str:
+    """The source of ``formula`` under another name, made ready to compile without branches.
+
+    The elementary functions that it calls, and those that they call, come first.
+    """
     assert formula is not None
+    functions: dict[str, str] = {}
+    _add_function(functions, formula, name, compute)
+    return "\n\n".join(functions.values())
+
+
+def _add_function(
+    functions: dict[str, str], formula: Callable[..., Any], name: str, compute: str
+) -> None:
     tree = ast.parse(textwrap.dedent(inspect.getsource(formula))).body[0]
     assert isinstance(tree, ast.FunctionDef)
+    for node in ast.walk(tree):
+        called = getattr(elementary, node.id, None) if isinstance(node, ast.Name) else None
+        if inspect.isfunction(called) and called.__name__ not in functions:
+            _add_function(functions, called, called.__name__, compute)
     tree.name = name
     tree.decorator_list = [ast.Name("formula", ast.Load())]
     tree.args.defaults = []
-    return ast.unparse(ast.fix_missing_locations(_Typed().visit(tree)))
+    functions[name] = ast.unparse(ast.fix_missing_locations(_Typed(compute).visit(tree)))
 
 
 class _Typed(ast.NodeTransformer):
-    """``0.5`` becomes ``T(0.5)``, and ``a if c else b`` becomes ``select(c, T(a), T(b))``.
+    """Literals take the type that is computed in, and choices become ``select``.
 
-    A bare literal would turn float32 arithmetic into float64.
+    ``0.5`` becomes ``T(0.5)``, since a bare literal would turn float32 arithmetic into float64;
+    ``a if c else b`` becomes ``select(c, T(a), T(b))``; and what ``elementary`` describes.
     """
+
+    def __init__(self, compute: str) -> None:
+        self.constants = elementary.CONSTANTS.get(compute, {})
+        self.coefficients = COEFFICIENTS.get(compute, {})
+        self.round = np.float32 if compute == "float32" else float
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return _called("T", node) if isinstance(node.value, int | float) else node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in self.constants:
+            return _called("T", ast.Constant(self.constants[node.id]))
+        return node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         test, body, orelse = map(self.visit, (node.test, node.body, node.orelse))
         return _called("select", test, _called("T", body), _called("T", orelse))
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        function = ast.unparse(node.func)
+        if function == "polynomial":
+            x, name = node.args
+            return self.polynomial(self.visit(x), self.coefficients[ast.unparse(name)])
+        if function in ("constant", "constant_low"):
+            (digits,) = (ast.literal_eval(argument) for argument in node.args)
+            high = float(self.round(digits))
+            low = float(Fraction(digits) - Fraction(high))
+            return _called("T", ast.Constant(high if function == "constant" else low))
+        if function == "abs":
+            node.func = ast.Name("absolute", ast.Load())
+        node.args = [_called("T", self.visit(argument)) for argument in node.args]
+        return node
+
+    def polynomial(self, x: ast.expr, coefficients: list[float]) -> ast.expr:
+        result: ast.expr = _called("T", ast.Constant(coefficients[-1]))
+        for c in reversed(coefficients[:-1]):
+            result = _called("fma", result, x, _called("T", ast.Constant(c)))
+        return result
+
 
 def _called(function: str, *arguments: ast.expr) -> ast.Call:
     return ast.Call(ast.Name(function, ast.Load()), list(arguments), [])
+
+
+_INTRINSICS = (
+    *("address", "interleaved", "operand", "select", "shifted"),
+    *("absolute", "copysign", "fma", "power_of_two", "product_low", "scale", "sqrt"),
+)
 
 
 # --- loops --------------------------------------------------------------------------------------
@@ -102,7 +164,8 @@ def _called(function: str, *arguments: ast.expr) -> ast.Call:
 
 def _unit(name: str, functions: str, operands: Operands) -> Unit:
     kind = operands.kind
-    text = f"{functions}\n{_loop(operands)}"
+    # Polynomials make a formula long.
+    text = f"{functions}\n{_loop(operands, interleaved='fma(' in functions)}"
 
     def build() -> tuple[Callable[..., Any], Any]:
         from numba import njit, types
@@ -110,10 +173,7 @@ def _unit(name: str, functions: str, operands: Operands) -> Unit:
         from fastact.cpu import half, intrinsics
 
         namespace: dict[str, Any] = {
-            **{
-                name: getattr(intrinsics, name)
-                for name in ("address", "operand", "select", "shifted")
-            },
+            **{name: getattr(intrinsics, name) for name in _INTRINSICS},
             **{k.load: getattr(half, k.load) for k in operands.kinds if k.load},
             **{k.store: getattr(half, k.store) for k in operands.kinds if k.store},
             **{k.storage: getattr(types, k.storage) for k in operands.kinds},
@@ -133,7 +193,7 @@ def _unit(name: str, functions: str, operands: Operands) -> Unit:
     return Unit(name, build, modules, text)
 
 
-def _loop(operands: Operands) -> str:
+def _loop(operands: Operands, interleaved: bool) -> str:
     kinds = operands.kinds
     arrays = range(operands.arrays)
     parameters = range(operands.arrays, operands.arrays + operands.parameters)
@@ -162,12 +222,14 @@ def _loop(operands: Operands) -> str:
                 f"        if address(a{k}) == address(a{out}):",
                 "            for i in range(n):",
                 f"                {statement(f'a{k}[i]', values)}",
+                *(["                interleaved()"] if interleaved else []),
                 "            return",
             ]
         return [
             *path,
             "        for i in range(n):",
             f"            {statement(f'a{out}[i]', values)}",
+            *(["            interleaved()"] if interleaved else []),
             "        return",
         ]
 

@@ -1,0 +1,173 @@
+"""The scalar functions of formulas as they are compiled: no branches, so that loops vectorize.
+
+These are templates, read as source text and compiled for float32 and for float64: literals take the
+type that is computed in, ``polynomial(x, NAME)`` becomes a chain of multiply-adds with the
+coefficients of that type, and names in capitals are numbers of the tables below. NaN goes through
+all of them. They are correct without fused multiply-add, and fastest with it.
+
+The exponential is e^x = 2^k (1 + p), ``exp_rounded`` giving k and ``exp_fraction`` p (what both
+compute, LLVM computes once): k = x / log 2 rounded, r = x - k log 2 in two steps, the first
+exact; p = r + r^2 q(r). Rounding to an integer is an addition of 1.5 * 2^23 (2^52), which leaves
+the integer in the lowest bits. See Muller, Elementary Functions, 3rd edition, 2016, chapter 11.
+"""
+# mypy: disable-error-code="no-untyped-def, name-defined, no-untyped-call"
+# ruff: noqa: F821
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["CONSTANTS"]
+
+#: By the type that is computed in. EXP_BOTTOM is where y e^x is 0 for any y of a formula, MILLS_TOP
+#: where e^(-t^2 / 2) is.
+CONSTANTS = {
+    "float32": {
+        "ROUNDER": 1.5 * 2.0**23,
+        "LOG2_E": 1 / math.log(2),
+        "LN2_HIGH": 0.693359375,
+        "LN2_LOW": -2.12194440054690583e-4,
+        "EXP_BOTTOM": -115.0,
+        "MILLS_TOP": 15.0,
+    },
+    "float64": {
+        "ROUNDER": 1.5 * 2.0**52,
+        "LOG2_E": 1 / math.log(2),
+        "LN2_HIGH": 6.93147180369123816490e-01,
+        "LN2_LOW": 1.90821492927058770002e-10,
+        "EXP_BOTTOM": -760.0,
+        "MILLS_TOP": 39.0,
+    },
+}
+
+
+def exp_rounded(x):
+    inside = EXP_BOTTOM if x < EXP_BOTTOM else x
+    return fma(inside, LOG2_E, ROUNDER)
+
+
+def exp_fraction(x):
+    inside = EXP_BOTTOM if x < EXP_BOTTOM else x
+    k = exp_rounded(x) - ROUNDER
+    r = fma(k, -LN2_LOW, fma(k, -LN2_HIGH, inside))
+    return fma(r * r, polynomial(r, EXP), r)
+
+
+def exp_times(x, y):
+    return scale(fma(y, exp_fraction(x), y), exp_rounded(x))
+
+
+def exp(x):
+    return exp_times(x, 1)
+
+
+def exp_sum_times(x, low, y):
+    p = exp_fraction(x)
+    return scale(fma(y, p + fma(p, low, low), y), exp_rounded(x))
+
+
+def bounded(x, bound):
+    above = -bound if x < -bound else x
+    return bound if above > bound else above
+
+
+def expm1(x):
+    # Below -50 the result is -1 already.
+    above = -50 if x < -50 else x
+    inside = 80 if above > 80 else above
+    rounded = fma(inside, LOG2_E, ROUNDER)
+    k = rounded - ROUNDER
+    high = fma(k, -LN2_HIGH, inside)
+    r = fma(k, -LN2_LOW, high)
+    r_low = fma(k, -LN2_LOW, high - r)
+    p = r + fma(r * r, polynomial(r, EXPM1), r_low)
+    power = power_of_two(rounded)
+    # The first choice keeps the sign of zero.
+    return x if x == 0 else fma(p, power, power - 1)
+
+
+def log1p(x):
+    # x - x^2 / 2 in two parts, and a rest.
+    square = x * x
+    high = x - 0.5 * square
+    low = (x - high) - 0.5 * square - 0.5 * product_low(x, x, square)
+    return high + fma(x * square, polynomial(x, LOG1P), low)
+
+
+def quotient(a, b, b_low):
+    inverse = 1 / b
+    q = a * inverse
+    excess = fma(q, b_low, product_low(q, b, a))
+    return fma(-excess, inverse, q)
+
+
+def mills(t):
+    # u (1 + d), u = 1 / (2 + 2.5 t), d = t N / D: d is small, and so are its errors in the result.
+    # One division for both, 1 / (b D), is 10 % slower.
+    inside = MILLS_TOP if t > MILLS_TOP else t
+    b = fma(2.5078125, inside, 2)
+    u = 1 / b
+    d = inside * polynomial(inside, MILLS_NUMERATOR) / polynomial(inside, MILLS_DENOMINATOR)
+    return u + fma(u, d, mills_low(inside, b, u))
+
+
+def mills_low(t, b, u):
+    # What u = 1 / b and b = 2 + 2.5 t have lost.
+    b_low = fma(2.5078125, t, 2 - b)
+    return -fma(u, b_low, product_low(u, b, 1)) * u
+
+
+def normal_tail_times(t, y):
+    inside = MILLS_TOP if t > MILLS_TOP else t
+    b = fma(2.5078125, inside, 2)
+    u = 1 / b
+    d = inside * polynomial(inside, MILLS_NUMERATOR) / polynomial(inside, MILLS_DENOMINATOR)
+    rest = fma(u, d, mills_low(inside, b, u))
+    ratio = u + rest
+    ratio_low = (u - ratio) + rest
+    product = y * ratio
+    product_rest = fma(y, ratio_low, product_low(y, ratio, product))
+    square = inside * inside
+    low = -0.5 * product_low(inside, inside, square)
+    p = exp_fraction(-0.5 * square)
+    p_sum = p + fma(p, low, low)
+    return scale(product + fma(product, p_sum, product_rest), exp_rounded(-0.5 * square))
+
+
+def gaussian_times(t, y):
+    inside = MILLS_TOP if t > MILLS_TOP else t
+    square = inside * inside
+    low = product_low(inside, inside, square)
+    return exp_sum_times(-0.5 * square, -0.5 * low, y)
+
+
+def sigmoid_times(x, y):
+    t = -abs(x)
+    e = exp(t)
+    b = 1 + e
+    q = quotient(y, b, (1 - b) + e)
+    return q if x > 0 else exp_times(t, q)
+
+
+def sigmoid_sum_times(x, low, y):
+    t = -abs(x)
+    t_low = -low if x > 0 else low
+    e = exp_sum_times(t, t_low, 1)
+    b = 1 + e
+    q = quotient(y, b, (1 - b) + e)
+    return q if x > 0 else exp_sum_times(t, t_low, q)
+
+
+def sigmoid_product_slope(x, low, u, slope):
+    t = -abs(x)
+    t_low = -low if x > 0 else low
+    e = exp_sum_times(t, t_low, 1)
+    b = 1 + e
+    b_low = (1 - b) + e
+    top = (fma(u * slope, e, b) if x > 0 else fma(u, slope, b)) + b_low
+    q = quotient(quotient(top, b, b_low), b, b_low)
+    return q if x > 0 else exp_sum_times(t, t_low, q)
+
+
+def tanhshrink_rest(s):
+    return polynomial(s, TANHSHRINK)

@@ -1,0 +1,149 @@
+"""The scalar functions that formulas call, with their plain Python meaning.
+
+A compiled formula uses ``fastact/cpu/elementary.py`` instead: without branches, vectorized, within
+about an ulp. Where a product or a sum would lose accuracy or overflow before the result does, a
+function takes it in: ``exp_times(x, y)`` is y e^x also where e^x alone is no normal number.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+__all__ = [
+    "bounded",
+    "constant",
+    "constant_low",
+    "copysign",
+    "exp",
+    "exp_sum_times",
+    "exp_times",
+    "expm1",
+    "fma",
+    "gaussian_times",
+    "log1p",
+    "mills",
+    "normal_tail_times",
+    "product_low",
+    "quotient",
+    "sigmoid_product_slope",
+    "sigmoid_sum_times",
+    "sigmoid_times",
+    "sqrt",
+    "tanhshrink_rest",
+]
+
+
+def exp(x: float) -> float:
+    """e^x, for x up to 43"""
+    return exp_times(x, 1.0)
+
+
+def exp_times(x: float, y: float) -> float:
+    """y e^x, for finite y, and x up to 43"""
+    if x > 700:
+        return y * math.inf
+    return y * math.exp(x / 2) * math.exp(x / 2)
+
+
+def exp_sum_times(x: float, low: float, y: float) -> float:
+    """y e^(x + low), ``low`` being what x lost to rounding."""
+    return exp_times(x, y * (1 + low))
+
+
+def expm1(x: float) -> float:
+    """e^x - 1, for x up to 80"""
+    return math.expm1(x)
+
+
+def log1p(x: float) -> float:
+    """log(1 + x), for x between 0 and 1"""
+    return math.log1p(x)
+
+
+def sigmoid_times(x: float, y: float) -> float:
+    """y / (1 + e^-x), for finite y"""
+    return sigmoid_sum_times(x, 0.0, y)
+
+
+def sigmoid_sum_times(x: float, low: float, y: float) -> float:
+    """y / (1 + e^-(x + low)), for finite y"""
+    t = exp(-abs(x)) * (1 - low if x > 0 else 1 + low)
+    return y / (1 + t) if x > 0 else y * t / (1 + t)
+
+
+def quotient(a: float, b: float, b_low: float) -> float:
+    """a / (b + b_low), ``b_low`` being what b lost to rounding."""
+    return a / (b + b_low)
+
+
+def copysign(x: float, sign: float) -> float:
+    """x with the sign of ``sign``"""
+    return math.copysign(x, sign)
+
+
+def sigmoid_product_slope(x: float, low: float, u: float, slope: float) -> float:
+    """The derivative of u / (1 + e^-(x + low)) by u, where x grows with that slope; u is finite."""
+    return sigmoid_sum_times(x, low, 1 + sigmoid_sum_times(-x, -low, u * slope))
+
+
+def bounded(x: float, bound: float) -> float:
+    """The nearest number to x between -bound and bound; NaN stays NaN."""
+    return -bound if x < -bound else (bound if x > bound else x)
+
+
+def sqrt(x: float) -> float:
+    return math.sqrt(x)
+
+
+def mills(t: float) -> float:
+    """Phi(-t) e^(t^2 / 2) for t >= 0, Phi being the normal distribution's cumulative function.
+
+    Mills' ratio divided by the square root of 2 pi.
+    """
+    if t > 25:  # a continued fraction, where erfc is nearly or altogether 0
+        fraction = t
+        for k in range(20, 0, -1):
+            fraction = t + k / fraction
+        return 1 / (fraction * math.sqrt(2 * math.pi))
+    return 0.5 * math.erfc(t / math.sqrt(2)) * math.exp(t * t / 2)
+
+
+def normal_tail_times(t: float, y: float) -> float:
+    """y Phi(-t) for t >= 0 and finite y."""
+    return exp_times(-t * t / 2, y * mills(t))
+
+
+def gaussian_times(t: float, y: float) -> float:
+    """y e^(-t^2 / 2), for finite y."""
+    return exp_times(-t * t / 2, y)
+
+
+def fma(a: float, b: float, c: float) -> float:
+    """a b + c, rounded once where the CPU can"""
+    return a * b + c
+
+
+def tanhshrink_rest(s: float) -> float:
+    """((x - tanh(x)) / x^3 - 1/3) / x^2 where s = x^2, for s between 0 and 1."""
+    x = math.sqrt(s)
+    if x < 3e-2:
+        return -2 / 15 + 17 * s / 315 - 62 * s * s / 2835
+    return ((x - math.tanh(x)) / (x * s) - 1 / 3) / s
+
+
+def product_low(a: float, b: float, product: float) -> float:
+    """What a * b lost to rounding when it became ``product``."""
+    if not all(map(math.isfinite, (a, b, product))):
+        return 0.0
+    return float(Fraction(a) * Fraction(b) - Fraction(product))
+
+
+def constant(digits: str) -> float:
+    """A number with more digits than a float literal keeps."""
+    return float(digits)
+
+
+def constant_low(digits: str) -> float:
+    """What the number loses to rounding."""
+    return float(Fraction(digits) - Fraction(float(digits)))
