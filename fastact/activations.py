@@ -60,6 +60,8 @@ from fastact.scalar import (
     expm1,
     fma,
     gaussian_times,
+    gelu_tanh_ratio,
+    gelu_tanh_ratio_low,
     log1p,
     mills,
     normal_tail_times,
@@ -929,46 +931,20 @@ class _gelu_tanh:
 
     def formula(x):
         inside = bounded(x, 30)
-        square = inside * inside
-        square_low = product_low(inside, inside, square)
-        # sqrt(8 / pi) * 0.044715 and sqrt(8 / pi), each in two parts, as z is an exponent.
-        cubic = constant("0.0713548162726002487763388") * square
-        cubic_low = (
-            product_low(constant("0.0713548162726002487763388"), square, cubic)
-            + constant("0.0713548162726002487763388") * square_low
-            + constant_low("0.0713548162726002487763388") * square
-        )
-        slope = cubic + constant("1.59576912160573071175978")
-        larger = cubic if cubic > 1.6 else constant("1.59576912160573071175978")
-        smaller = constant("1.59576912160573071175978") if cubic > 1.6 else cubic
-        slope_low = (
-            (smaller - (slope - larger)) + constant_low("1.59576912160573071175978") + cubic_low
-        )
-        z = inside * slope
-        low = product_low(inside, slope, z) + inside * slope_low
+        ratio = gelu_tanh_ratio(inside)
+        z = inside * ratio
+        low = fma(inside, gelu_tanh_ratio_low(inside), product_low(inside, ratio, z))
         product = sigmoid_sum_times(z, low, bounded(x, 1000))
         return x if (x > 1000) | (x == 0) else product
 
     def derivative(x):
         inside = bounded(x, 30)
-        square = inside * inside
-        square_low = product_low(inside, inside, square)
-        cubic = constant("0.0713548162726002487763388") * square
-        cubic_low = (
-            product_low(constant("0.0713548162726002487763388"), square, cubic)
-            + constant("0.0713548162726002487763388") * square_low
-            + constant_low("0.0713548162726002487763388") * square
-        )
-        slope = cubic + constant("1.59576912160573071175978")
-        larger = cubic if cubic > 1.6 else constant("1.59576912160573071175978")
-        smaller = constant("1.59576912160573071175978") if cubic > 1.6 else cubic
-        slope_low = (
-            (smaller - (slope - larger)) + constant_low("1.59576912160573071175978") + cubic_low
-        )
-        z = inside * slope
-        low = product_low(inside, slope, z) + inside * slope_low
-        growth = fma(2, cubic, slope) + (2 * cubic_low + slope_low)
-        return sigmoid_product_slope(z, low, inside, growth)
+        ratio = gelu_tanh_ratio(inside)
+        ratio_low = gelu_tanh_ratio_low(inside)
+        z = inside * ratio
+        low = fma(inside, ratio_low, product_low(inside, ratio, z))
+        slope = ratio + fma(2, ratio - constant("1.59576912160573071175978"), 3 * ratio_low)
+        return sigmoid_product_slope(z, low, inside, slope)
 
 
 @activation

@@ -21,6 +21,8 @@ __all__ = [
     "expm1",
     "fma",
     "gaussian_times",
+    "gelu_tanh_ratio",
+    "gelu_tanh_ratio_low",
     "log1p",
     "mills",
     "normal_tail_times",
@@ -117,6 +119,16 @@ def normal_tail_times(t: float, y: float) -> float:
 def gaussian_times(t: float, y: float) -> float:
     """y e^(-t^2 / 2), for finite y."""
     return exp_times(-t * t / 2, y)
+
+
+def gelu_tanh_ratio(x: float) -> float:
+    """sqrt(8 / pi) (1 + 0.044715 x^2)"""
+    return math.sqrt(8 / math.pi) * (1 + 0.044715 * x * x)
+
+
+def gelu_tanh_ratio_low(x: float) -> float:
+    """What ``gelu_tanh_ratio`` has lost to rounding where it is compiled."""
+    return 0.0
 
 
 def fma(a: float, b: float, c: float) -> float:

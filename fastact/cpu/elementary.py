@@ -141,6 +141,23 @@ def gaussian_times(t, y):
     return exp_sum_times(-0.5 * square, -0.5 * low, y)
 
 
+def gelu_tanh_ratio(x):
+    return constant("0.0713548162726002487763388") * (x * x) + constant("1.59576912160573071175978")
+
+
+def gelu_tanh_ratio_low(x):
+    square = x * x
+    cubic = constant("0.0713548162726002487763388") * square
+    cubic_low = product_low(constant("0.0713548162726002487763388"), square, cubic)
+    square_low = product_low(x, x, square)
+    low = fma(constant("0.0713548162726002487763388"), square_low, cubic_low)
+    more = fma(constant_low("0.0713548162726002487763388"), square, low)
+    ratio = cubic + constant("1.59576912160573071175978")
+    larger = cubic if cubic > 1.6 else constant("1.59576912160573071175978")
+    smaller = constant("1.59576912160573071175978") if cubic > 1.6 else cubic
+    return (smaller - (ratio - larger)) + (constant_low("1.59576912160573071175978") + more)
+
+
 def sigmoid_times(x, y):
     t = -abs(x)
     e = exp(t)
