@@ -283,7 +283,7 @@ def _full(names: list[str]) -> list[Case]:
     return select(names, dtypes=dtypes) + select(names, modes=["out"], gaps=GAPS[1:])
 
 
-#: smoke: every function, about a minute in all. default: each function at every size. full: every
+#: smoke: every function, a minute or two in all. default: each function at every size. full: every
 #: dtype, too, and calls after a pause or a matrix product; hours for the whole catalogue.
 PROFILES = {"smoke": _smoke, "default": select, "full": _full}
 

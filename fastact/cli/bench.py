@@ -73,13 +73,13 @@ def run(options: argparse.Namespace) -> int:
         previous = _previous(options)
         check_outputs(options)
         terminal = console()
+        if options.threads is not None:
+            import fastact as fa
+
+            fa.set_num_threads(options.threads)
     except (ValueError, LookupError) as error:
         print(f"fastact bench: {error.args[0]}", file=sys.stderr)
         return 2
-    if options.threads is not None:
-        import fastact as fa
-
-        fa.set_num_threads(options.threads)
     from fastact.benchmark.results import Run, write_runs
     from fastact.benchmark.table import print_run
 
@@ -138,8 +138,6 @@ def _selection(options: argparse.Namespace) -> tuple[list[Case], list[str]]:
         raise ValueError("--seconds must be positive")
     if options.passes < 1:
         raise ValueError("--passes must be at least 1")
-    if options.threads is not None and options.threads < 1:
-        raise ValueError("--threads must be at least 1")
 
     if modes or dtypes or gaps or sizes:
         if options.profile:
