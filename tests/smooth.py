@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import scipy.special
 
@@ -180,13 +181,13 @@ def expected(name: str, mode: str, x: Any, *parameters: Any) -> Any:
 
 def ulps(actual: Any, wide: Any) -> Any:
     """Distance in units of the last place that the right result has in actual's dtype."""
-    info = np.finfo(actual.dtype)
+    info = (np.finfo if actual.dtype.kind == "f" else ml_dtypes.finfo)(actual.dtype)
     with np.errstate(all="ignore"):
         _, exponent = np.frexp(wide)
         lowest = int(info.minexp) + 1
         unit = np.ldexp(wide.dtype.type(1), np.maximum(exponent, lowest) - 1 - int(info.nmant))
         error = abs(actual.astype(wide.dtype) - wide) / unit
-        largest = wide.dtype.type(info.max)
+        largest = wide.dtype.type(float(info.max))
         error = np.where(abs(wide) > largest, np.where(abs(actual) >= info.max, 0, np.inf), error)
     same = (np.isnan(wide) & np.isnan(actual)) | (actual == wide)
     return np.where(same, 0, error)
