@@ -150,11 +150,11 @@ def main() -> int:
         f"""\
 # Accuracy of the smooth functions
 
-Largest distance to the right result in ulps, where that is, and the mean unless it is huge; forward,
-with default parameters, over {span}, every float16 and bfloat16,
-and four million float64. Half an ulp is the best possible. Against references in a wider type, which
-are checked with mpmath; NumPy's column is the idiom that the benchmarks time, `gelu`'s with SciPy's
-erf. Written by `tools/accuracy.py`.
+Largest distance to the right result in ulps, where that is, and the mean unless it is huge, of the
+functions with default parameters over {span}, every float16 and bfloat16,
+and four million float64. Half an ulp is the best possible. Against references in a wider type that
+are checked with mpmath; NumPy's column is the idiom that the benchmarks time, `gelu`'s with erf from
+SciPy. Written by `tools/accuracy.py`.
 
 """
         + "\n".join(f"| {' | '.join(line)} |" for line in lines)
