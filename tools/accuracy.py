@@ -153,7 +153,7 @@ def main() -> int:
 Largest distance to the right result in ulps, where that is, and the mean unless it is huge, of the
 functions with default parameters over {span}, every float16 and bfloat16,
 and four million float64. Half an ulp is the best possible. Against references in a wider type that
-are checked with mpmath; NumPy's column is the idiom that the benchmarks time, `gelu`'s with erf from
+are checked with mpmath; NumPy's column is the idiom that the benchmarks time, `gelu` with erf from
 SciPy. Written by `tools/accuracy.py`.
 
 """
