@@ -83,8 +83,8 @@ def limit(name, mode, i):
     return allowed if fused else allowed + 1
 
 
-#: Seen: gelu 2.23 over all float32, mish 2.19 among four million float64.
-HARDEST = {"gelu": 2.25, "mish": 2.25}
+#: Seen over all float32: gelu 2.23, mish 2.28.
+HARDEST = {"gelu": 2.3, "mish": 2.3}
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])
