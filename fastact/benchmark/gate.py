@@ -9,12 +9,12 @@ is the spread. A case has regressed if its ratio fell by more than the threshold
 both sides do not touch.
 
 Measured on a shared virtual machine with 2 cores, 12 cases, six runs of four passes for each side,
-20 repetitions: a kernel made 15 % slower was found in 78 of 80 comparisons, and none of 480 equal
+20 repetitions: a kernel made 16 % slower was found in 78 of 80 comparisons, and none of 480 equal
 cases was called slower. The change between equal codes was 0.8 % in the median and 5.6 % in the
 95th percentile; with medians of paired ratios, five runs of one pass, it was 23 %. With the third
-lowest floor in place of the median one, 80 were found, and 2 equal cases called slower, which is why it is
-the median one. In 10 further repetitions, made after that choice while another process kept one
-core busy at times: 38 of 40, and none of 240.
+lowest floor in place of the median one, 80 were found, and 2 equal cases called slower, which is
+why it is the median one. In 10 further repetitions, made after that choice while another process
+kept one core busy at times: 38 of 40, and none of 240.
 """
 
 from __future__ import annotations
