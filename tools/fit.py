@@ -20,6 +20,8 @@ from typing import Any
 import mpmath
 from mpmath import mp, mpf
 
+from fastact.cpu.elementary import MILLS_SLOPE
+
 TARGET = Path(__file__).parents[1] / "fastact" / "cpu" / "coefficients.py"
 
 #: Bits of precision, and the parts of the functions' domains that differ.
@@ -120,7 +122,7 @@ def mills(t: Any) -> Any:
     return mp.erfc(t / mp.sqrt(2)) / 2 * mp.exp(t * t / 2)
 
 
-SLOPE = mpf(2.5078125)  # a little more than sqrt(2 pi), so that the rest stays positive
+SLOPE = mpf(MILLS_SLOPE)  # above sqrt(2 pi), the rest stays positive
 
 
 def mills_rest(t: Any) -> Any:

@@ -45,9 +45,9 @@ LIBRARIES = ["fastact", "numpy", "torch"]
 class Subject:
     """A function that is measured, and how each library spells it.
 
-    The idioms are in terms of ``x``, ``grad``, ``out`` and the parameters; ``torch`` is an operator
-    of ``torch.ops.aten`` and its arguments after ``x``, ``torch_backward`` one and its arguments
-    after ``grad``.
+    The idioms are in terms of ``x``, ``grad``, ``out`` and the parameters; ``torch`` is the name
+    of one of PyTorch's operators and its arguments, ``torch_backward`` one and its arguments after
+    ``grad``.
     """
 
     name: str

@@ -17,7 +17,10 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["CONSTANTS"]
+__all__ = ["CONSTANTS", "MILLS_SLOPE"]
+
+#: A little more than sqrt(2 pi), and exact: the coefficients of ``mills`` are fitted with it.
+MILLS_SLOPE = 2.5078125
 
 #: By the type that is computed in. EXP_BOTTOM is where y e^x is 0 for any y of a formula, MILLS_TOP
 #: where e^(-t^2 / 2) is.
@@ -29,6 +32,7 @@ CONSTANTS = {
         "LN2_LOW": -2.12194440054690583e-4,
         "EXP_BOTTOM": -115.0,
         "MILLS_TOP": 15.0,
+        "MILLS_SLOPE": MILLS_SLOPE,
     },
     "float64": {
         "ROUNDER": 1.5 * 2.0**52,
@@ -37,6 +41,7 @@ CONSTANTS = {
         "LN2_LOW": 1.90821492927058770002e-10,
         "EXP_BOTTOM": -760.0,
         "MILLS_TOP": 39.0,
+        "MILLS_SLOPE": MILLS_SLOPE,
     },
 }
 
@@ -102,24 +107,24 @@ def quotient(a, b, b_low):
 
 
 def mills(t):
-    # u (1 + d), u = 1 / (2 + 2.5 t), d = t N / D: d is small, and so are its errors in the result.
+    # u (1 + d), u = 1 / (2 + SLOPE t), d = t N / D: d is small, so are its errors in the result.
     # One division for both, 1 / (b D), is 10 % slower.
     inside = MILLS_TOP if t > MILLS_TOP else t
-    b = fma(2.5078125, inside, 2)
+    b = fma(MILLS_SLOPE, inside, 2)
     u = 1 / b
     d = inside * polynomial(inside, MILLS_NUMERATOR) / polynomial(inside, MILLS_DENOMINATOR)
     return u + fma(u, d, mills_low(inside, b, u))
 
 
 def mills_low(t, b, u):
-    # What u = 1 / b and b = 2 + 2.5 t have lost.
-    b_low = fma(2.5078125, t, 2 - b)
+    # What u = 1 / b and b = 2 + SLOPE t have lost.
+    b_low = fma(MILLS_SLOPE, t, 2 - b)
     return -fma(u, b_low, product_low(u, b, 1)) * u
 
 
 def normal_tail_times(t, y):
     inside = MILLS_TOP if t > MILLS_TOP else t
-    b = fma(2.5078125, inside, 2)
+    b = fma(MILLS_SLOPE, inside, 2)
     u = 1 / b
     d = inside * polynomial(inside, MILLS_NUMERATOR) / polynomial(inside, MILLS_DENOMINATOR)
     rest = fma(u, d, mills_low(inside, b, u))
