@@ -19,7 +19,7 @@ import numpy as np
 from fastact import documentation
 from fastact.activations import Activation
 from fastact.cpu import loops
-from fastact.cpu.ufunc import Loop, make
+from fastact.cpu.ufunc import Loop, Shape, make
 from fastact.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
 
 __all__ = [
@@ -124,7 +124,7 @@ def _make(
         made.append(of(BFLOAT16, bfloat16, double))
         if entry.weights:
             made.append(of(BFLOAT16, bfloat16, None))
-    return make(name, doc, arrays + parameters, made)
+    return make(name, doc, Shape(arrays + parameters), made)
 
 
 # --- Python functions around them ---------------------------------------------------------------

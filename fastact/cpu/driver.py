@@ -11,6 +11,10 @@ that had it before. Whoever reads a job that is being replaced fails to claim, b
 generation has changed. The caller returns when the pieces that were claimed are done: it never
 waits for a worker that has not begun, and where no worker comes the loop is simply serial.
 
+A call has so many *items*: elements, or for kernels over rows, as softmax, rows (the loops of
+NumPy's generalized ufuncs: the length of a row is the second of the dimensions, and the strides
+inside the operands' rows follow the steps). Rows are never split.
+
 The functions below that carry a signature are compiled one by one, and call each other through
 addresses in the pool's state: a function that Numba links into another one is optimized again in
 every place. ``driver`` is all that a small call needs; the others wait for a large one.
@@ -52,6 +56,7 @@ compiled: Any = njit(  # type: ignore[call-overload]
 
 SIGNATURES = {
     "driver": LOOP_SIGNATURE,
+    "row_driver": LOOP_SIGNATURE,
     "large": LOOP_SIGNATURE,
     "split": LOOP_SIGNATURE,
     "elements": types.int64(types.int64, types.int64, types.int64),
@@ -90,14 +95,15 @@ def magnitude(a):
 
 
 def elements(job, first, count):
-    """Run elements ``first`` to ``first + count`` of a job on this thread."""
-    dimensions = one_word()
+    """Run items ``first`` to ``first + count`` of a job on this thread."""
+    dimensions = two_words()
     args = operand_words()
     loop = word(job, p.JOB_LOOP)
     steps = job + 8 * p.JOB_STEPS
-    out = word(job, p.JOB_OPERANDS) - 1
-    for k in range(out + 1):
+    operands = word(job, p.JOB_OPERANDS)
+    for k in range(operands):
         set_word(args, k, word(job, p.JOB_ARGS + k) + first * word(steps, k))
+    set_word(dimensions, 1, word(job, p.JOB_ROW))
     if word(job, p.JOB_STREAM) == 0:
         set_word(dimensions, 0, count)
         call_loop(loop, args, dimensions, steps, 0)
@@ -106,25 +112,32 @@ def elements(job, first, count):
     # With non-temporal stores: tiles are computed in the L1 cache and copied past it. An ordinary
     # store to memory that is in no cache reads it first.
     tile = tile_bytes()
+    out = operands - word(job, p.JOB_OUTPUTS)
     itemsize = word(steps, out)
-    destination = word(args, out)
-    until_aligned = (-destination & (LINE - 1)) // itemsize
+    room = p.TILE_BYTES // word(job, p.JOB_OUTPUTS)
+    destinations = operand_words()
+    copy_words(destinations, args, operands)
+    until_aligned = (-word(args, out) & (LINE - 1)) // itemsize
     while count > 0:
-        size = smaller(count, p.TILE_BYTES // itemsize)
+        size = smaller(count, room // itemsize)
         whole_lines = size * itemsize & -LINE
         if until_aligned > 0:
             size = smaller(count, until_aligned)
             whole_lines = until_aligned = 0
         elif whole_lines > 0:
             size = whole_lines // itemsize
-        set_word(args, out, tile if whole_lines > 0 else destination)
+        for k in range(out, operands):
+            staged = tile + (k - out) * room
+            set_word(args, k, staged if whole_lines > 0 else word(destinations, k))
         set_word(dimensions, 0, size)
         call_loop(loop, args, dimensions, steps, 0)
-        for offset in range(0, whole_lines, LINE):
-            stream_line(destination + offset, tile + offset)
+        for k in range(out, operands):
+            destination, staged = word(destinations, k), tile + (k - out) * room
+            for offset in range(0, whole_lines, LINE):
+                stream_line(destination + offset, staged + offset)
+            set_word(destinations, k, destination + size * itemsize)
         for k in range(out):
             set_word(args, k, word(args, k) + size * word(steps, k))
-        destination += size * itemsize
         count -= size
     stream_fence()
     return 0
@@ -317,10 +330,11 @@ def run_shared(state, job, nanoseconds):
         return False
 
     count = word(job, p.JOB_COUNT)
-    piece = larger(p.PIECE_ELEMENTS, count // ((wanted + 1) * p.PIECES_PER_THREAD))
-    out_step = word(job, p.JOB_STEPS + word(job, p.JOB_OPERANDS) - 1)
-    piece = smaller(piece, p.PIECE_BYTES // magnitude(out_step))
-    piece = larger((piece + LINE - 1) // LINE * LINE, count // 0xFFFF + 1)
+    grain = word(job, p.JOB_GRAIN)
+    piece = p.PIECE_ELEMENTS // larger(1, word(job, p.JOB_ROW))
+    piece = larger(piece, count // ((wanted + 1) * p.PIECES_PER_THREAD))
+    piece = smaller(piece, p.PIECE_BYTES // word(job, p.JOB_ITEM_BYTES))
+    piece = larger((piece + grain - 1) // grain * grain, count // 0xFFFF + 1)
     total = (count + piece - 1) // piece
     set_word(job, p.JOB_PIECE, piece)
     set_word(job, p.JOB_WORKERS, wanted)
@@ -356,7 +370,7 @@ def split(args, dimensions, steps, data):
 @compiled
 def run_numba_layer(state, job):
     """Run a job with the threads of Numba's own threading layer."""
-    dimensions = one_word()
+    dimensions = two_words()
     set_word(dimensions, 0, word(job, p.JOB_COUNT))
     call_c(
         word(state, p.PARALLEL_FOR),
@@ -390,50 +404,97 @@ def share(state, job, nanoseconds):
     return shared
 
 
+@compiled
+def row_step(steps, operands, with_rows, k):
+    """The stride inside the rows of operand ``k``; 0 if it has none."""
+    position = operands
+    for j in range(k):
+        position += (with_rows >> j) & 1
+    return word(steps, position) if (with_rows >> k) & 1 == 1 else 0
+
+
+@compiled
+def span_low(step, count, inner_step, row):
+    """Where the memory of an operand begins, relative to its first element."""
+    return smaller(step * (count - 1), 0) + smaller(inner_step * (row - 1), 0)
+
+
+@compiled
+def span_high(step, count, inner_step, row):
+    """Where its last element begins."""
+    return larger(step * (count - 1), 0) + larger(inner_step * (row - 1), 0)
+
+
 def large(args_pointer, dimensions, steps_pointer, data):
     """A call of many elements: split it if that gains time and cannot change the result."""
     kernel, args, steps = address(data), address(args_pointer), address(steps_pointer)
     count = dimensions[0]
     state = word(kernel, p.KERNEL_STATE)
     operands = word(kernel, p.KERNEL_OPERANDS)
+    outputs = word(kernel, p.KERNEL_OUTPUTS)
+    with_rows = word(kernel, p.KERNEL_ROWS)
     itemsizes = kernel + 8 * p.KERNEL_ITEMSIZES
-    itemsize = word(itemsizes, operands - 1)
+    row = dimensions[1] if with_rows > 0 else 1
+    first_out = operands - outputs
     job = job_words()
     copy_words(job + 8 * p.JOB_ARGS, args, operands)
     copy_words(job + 8 * p.JOB_STEPS, steps, operands)
-    out = word(args, operands - 1)
-    out_step = word(steps, operands - 1)
-    out_span = out_step * (count - 1)
-    out_low, out_high = out + smaller(out_span, 0), out + larger(out_span, 0) + itemsize
-    # The output must not overlap itself, or an input other than element by element: the serial
-    # loop gives the result of going from first to last, which pieces would not.
-    independent = magnitude(out_step) >= itemsize
+    copied = operands
+    for k in range(operands):
+        if (with_rows >> k) & 1 == 1:
+            set_word(job + 8 * p.JOB_STEPS, copied, word(steps, copied))
+            copied += 1
+
+    # An output must not overlap itself, another one, or an input other than element by element: the
+    # serial loop gives the result of going from first to last, which pieces would not.
+    independent = True
     in_place = False
-    nbytes = magnitude(out_step) * count
-    for k in range(operands - 1):
-        start, step = word(args, k), word(steps, k)
-        span = step * (count - 1)
-        nbytes += magnitude(step) * count
-        high = start + larger(span, 0) + word(itemsizes, k)
-        if start + smaller(span, 0) < out_high and out_low < high:
-            if start == out and step == out_step:
-                in_place = True
-            else:
-                independent = False
-    stream = (
-        independent
-        and not in_place
-        and out_step == itemsize
-        and nbytes >= word(state, p.STREAM_FROM)
-    )
+    contiguous = with_rows == 0
+    nbytes = item_bytes = 0
+    for out in range(operands):
+        start, step, itemsize = word(args, out), word(steps, out), word(itemsizes, out)
+        inner_step = row_step(steps, operands, with_rows, out)
+        # Elementwise, a step's bytes are what is fetched from memory, needed or not.
+        bytes_each = itemsize * (row if (with_rows >> out) & 1 == 1 else 1)
+        if with_rows == 0:
+            bytes_each = magnitude(step)
+        nbytes += bytes_each * count
+        if out < first_out:
+            continue
+        item_bytes = larger(item_bytes, bytes_each)
+        if magnitude(step) < magnitude(inner_step) * (row - 1) + itemsize and (
+            inner_step == 0 or magnitude(inner_step) < magnitude(step) * (count - 1) + itemsize
+        ):
+            independent = False
+        if step != itemsize or (start - word(args, first_out)) & (LINE - 1) != 0:
+            contiguous = False
+        low = start + span_low(step, count, inner_step, row)
+        high = start + span_high(step, count, inner_step, row) + itemsize
+        for k in range(out):
+            k_start, k_step = word(args, k), word(steps, k)
+            k_inner = row_step(steps, operands, with_rows, k)
+            k_low = k_start + span_low(k_step, count, k_inner, row)
+            k_high = k_start + span_high(k_step, count, k_inner, row) + word(itemsizes, k)
+            if k_low < high and low < k_high:
+                same = k_start == start and k_step == step and k_inner == inner_step
+                if same and k < first_out:
+                    in_place = True
+                else:
+                    independent = False
+    stream = independent and not in_place and contiguous and nbytes >= word(state, p.STREAM_FROM)
     set_word(job, p.JOB_LOOP, word(kernel, p.KERNEL_LOOP))
     set_word(job, p.JOB_ELEMENTS, word(state, p.ELEMENTS))
     set_word(job, p.JOB_OPERANDS, operands)
+    set_word(job, p.JOB_OUTPUTS, outputs)
     set_word(job, p.JOB_COUNT, count)
+    set_word(job, p.JOB_ROW, row)
+    set_word(job, p.JOB_ITEM_BYTES, larger(1, item_bytes))
+    # Long rows one by one; otherwise no two threads write to one cache line.
+    set_word(job, p.JOB_GRAIN, 1 if magnitude(word(steps, first_out)) >= p.LONG_ROW else LINE)
     set_word(job, p.JOB_STREAM, 1 if stream else 0)
     set_word(job, p.JOB_FLOAT_STATE, float_state())
 
-    nanoseconds = count * word(kernel, p.KERNEL_COST) // 1000
+    nanoseconds = count * row * word(kernel, p.KERNEL_COST) // 1000
     if nbytes > p.CACHED_BYTES:
         nanoseconds += nbytes * p.UNCACHED_COST // 1000
     worth_sharing = independent and nanoseconds >= p.AWAKE_NS and word(state, p.THREADS) > 1
@@ -442,15 +503,24 @@ def large(args_pointer, dimensions, steps_pointer, data):
     call_c(word(state, p.ELEMENTS), job, 0, count, 0, 0, 0, 0, 0)
 
 
-def driver(args, dimensions, steps, data):
-    """The inner loop that NumPy calls; ``data`` is the address of a kernel record."""
-    kernel = address(data)
+@compiled
+def call(kernel, elements, args, dimensions, steps):
     # Comparing with NaN, or a product that is then discarded, sets flags that NumPy would report
     # as a RuntimeWarning.
     flags = float_state()
     function = word(kernel, p.KERNEL_LOOP)
-    if dimensions[0] >= word(kernel, p.KERNEL_LARGE_FROM):
+    if elements >= word(kernel, p.KERNEL_LARGE_FROM):
         # 0 in a child that was forked behind Python's back: its copy of the state is empty.
         function = word(word(kernel, p.KERNEL_STATE), p.LARGE) or function
     call_loop(function, address(args), address(dimensions), address(steps), kernel)
     set_float_state(flags)
+
+
+def driver(args, dimensions, steps, data):
+    """The inner loop that NumPy calls; ``data`` is the address of a kernel record."""
+    call(address(data), dimensions[0], args, dimensions, steps)
+
+
+def row_driver(args, dimensions, steps, data):
+    """The same for kernels over rows."""
+    call(address(data), dimensions[0] * dimensions[1], args, dimensions, steps)

@@ -476,31 +476,98 @@ def copysign(typingctx, x, sign):
     return x(x, x), codegen
 
 
-@intrinsic
-def interleaved(typingctx):
-    """As the last statement of a loop over elements: LLVM shall work on two vectors in turn.
+_int = ir.IntType(32)
 
-    Long formulas are bound by the latency of their operations: the next vector's do not fit into
-    the CPU's scheduler. LLVM interleaves only loops that it considers short.
-    """
+
+class _AccessGroup(ir.values.MDValue):
+    """``distinct !{}``, which llvmlite cannot write."""
+
+    def descr(self, buffer: Any) -> None:
+        buffer += ("distinct !{}\n",)
+
+
+def _access_group(module: Any) -> Any:
+    """What marks a module's accesses to the operands of its independent loops."""
+    for value in module.metadata:
+        if isinstance(value, _AccessGroup):
+            return value
+    return _AccessGroup(module, [], name=str(len(module.metadata)))
+
+
+@intrinsic
+def load(typingctx, pointer, index):
+    """``pointer[index]`` in a loop that ends with ``independent``."""
 
     def codegen(context, builder, signature, arguments):
-        branch = builder.branch
+        value = builder.load(builder.gep(arguments[0], [arguments[1]]))
+        value.set_metadata("llvm.access.group", _access_group(builder.module))
+        return value
 
-        def annotated(target: Any) -> Any:
-            del builder.branch  # the method again
-            module = builder.module
-            count = module.add_metadata(["llvm.loop.interleave.count", ir.Constant(_int, 2)])
-            loop = ir.values.MDValue(module, [count], name=str(len(module.metadata)))
-            loop.operands = (loop, count)  # what names a loop refers to itself
-            jump = branch(target)
-            jump.set_metadata("llvm.loop", loop)
-            return jump
+    return pointer.dtype(pointer, types.intp), codegen
 
-        builder.branch = annotated
+
+@intrinsic
+def store(typingctx, pointer, index, value):
+    """``pointer[index] = value`` in a loop that ends with ``independent``."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer, index, value = arguments
+        done = builder.store(value, builder.gep(pointer, [index]))
+        done.set_metadata("llvm.access.group", _access_group(builder.module))
         return context.get_dummy_value()
 
-    return types.void(), codegen
+    return types.void(pointer, types.intp, pointer.dtype), codegen
 
 
-_int = ir.IntType(32)
+@intrinsic
+def same_or_apart(typingctx, a, b, nbytes):
+    """Whether two arrays of so many bytes are the very same or have nothing in common."""
+
+    def codegen(context, builder, signature, arguments):
+        a, b, nbytes = arguments
+        distance = builder.sub(builder.ptrtoint(a, _word), builder.ptrtoint(b, _word))
+        same = builder.icmp_signed("==", distance, _word(0))
+        after = builder.icmp_signed(">=", distance, nbytes)
+        before = builder.icmp_signed("<=", distance, builder.neg(nbytes))
+        return builder.or_(same, builder.or_(after, before))
+
+    return types.boolean(a, b, types.intp), codegen
+
+
+def _independent(vectors: int) -> Any:
+    @intrinsic
+    def independent(typingctx):
+        def codegen(context, builder, signature, arguments):
+            branch = builder.branch
+
+            def annotated(target: Any) -> Any:
+                del builder.branch  # the method again
+                module = builder.module
+                group = _access_group(module)
+                properties = [module.add_metadata(["llvm.loop.parallel_accesses", group])]
+                if vectors:
+                    hint = ["llvm.loop.interleave.count", ir.Constant(_int, vectors)]
+                    properties.append(module.add_metadata(hint))
+                loop = ir.values.MDValue(module, properties, name=str(len(module.metadata)))
+                loop.operands = (loop, *properties)  # what names a loop refers to itself
+                jump = branch(target)
+                jump.set_metadata("llvm.loop", loop)
+                return jump
+
+            builder.branch = annotated
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    return independent
+
+
+#: As the last statement of a loop: no iteration reads what another one writes. That is so where
+#: operands are the very same or apart, which LLVM cannot know: it would guard the vectorized loop
+#: with a test for overlap, and fall back to scalar code in place.
+independent = _independent(0)
+
+#: The same, and LLVM shall work on two vectors in turn. Long formulas are bound by the latency of
+#: their operations: the next vector's do not fit into the CPU's scheduler. LLVM interleaves only
+#: loops that it considers short.
+interleaved = _independent(2)

@@ -28,6 +28,8 @@ PIECE_BYTES = 1 << 20
 #: picoseconds per byte.
 CACHED_BYTES = 1 << 19
 UNCACHED_COST = 20
+#: Bytes from one row of an output to the next from which rows are handed out one by one.
+LONG_ROW = 4096
 #: Bytes of the tile that non-temporal stores are staged in. Less than a page, or a function's stack
 #: frame would need Windows' __chkstk, which is not at hand.
 TILE_BYTES = 2048
@@ -41,9 +43,10 @@ MAX_OPERANDS = 12
 MAX_WORKERS = 255
 
 # A kernel: the record that a ufunc's loop gets as ``data``. COST: picoseconds per element;
-# LARGE_FROM: elements from which a call may be worth sharing.
+# LARGE_FROM: elements from which a call may be worth sharing; OPERANDS: inputs, then OUTPUTS;
+# ROWS: a bit for each operand that has rows, not elements (see ``driver``); 0 if none has.
 KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_LARGE_FROM = range(4)
-KERNEL_OPERANDS, KERNEL_ITEMSIZES = range(4, 6)
+KERNEL_OPERANDS, KERNEL_OUTPUTS, KERNEL_ROWS, KERNEL_ITEMSIZES = range(4, 8)
 KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
 
 # The pool's state. What is written by one side and polled by another has a cache line to itself.
@@ -55,13 +58,14 @@ PARALLEL_FOR, SPLIT_FUNCTION, BURST_NS, BURST_ENDED = range(16, 20)
 STOP, LOCK, TICKET, DONE, AWAKE = range(24, 64, 8)
 JOB = 64
 JOB_LOOP, JOB_OPERANDS, JOB_COUNT, JOB_PIECE, JOB_STREAM, JOB_WORKERS, JOB_FLOAT_STATE = range(7)
-JOB_ELEMENTS, JOB_ARGS = 7, 8
+JOB_ELEMENTS, JOB_OUTPUTS, JOB_ROW, JOB_GRAIN, JOB_ITEM_BYTES = range(7, 12)
+JOB_ARGS = 12
 JOB_STEPS = JOB_ARGS + MAX_OPERANDS
 JOB_WORDS = JOB_STEPS + MAX_OPERANDS
-CPU_MASK = 96
+CPU_MASK = 104
 assert JOB + JOB_WORDS <= CPU_MASK
 CPU_MASK_BYTES = 128
-WORKERS = 112
+WORKERS = 120
 WORKER_ASLEEP, WORKER_STATE, WORKER_NUMBER, WORKER_THREAD, WORKER_EXCLUDED, WORKER_CPU = range(6)
 WORKER_WORDS = 8
 STATE_WORDS = WORKERS + MAX_WORKERS * WORKER_WORDS

@@ -21,7 +21,7 @@ from fastact.cpu import compiler, layout, native, pool
 from fastact.cpu.placeholder import LOOP_TYPE, address_of, placeholder
 from fastact.dtypes import Kind
 
-__all__ = ["Loop", "make"]
+__all__ = ["Loop", "Shape", "make"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,23 +37,46 @@ class Loop:
     unit: Callable[[], compiler.Unit]
 
 
-def make(name: str, doc: str, inputs: int, loops: Sequence[Loop]) -> np.ufunc:
-    """A ufunc with these loops and one output.
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """How many inputs and outputs a ufunc has, and for a generalized one its signature.
+
+    The signature has one dimension, such as in ``(n),()->(n)``: the length of rows.
+    """
+
+    inputs: int
+    outputs: int = 1
+    signature: str = ""
+
+    @property
+    def with_rows(self) -> list[bool]:
+        operands = self.signature.replace("->", ",").split(",")
+        if not self.signature:
+            operands = ["()"] * (self.inputs + self.outputs)
+        return [operand != "()" for operand in operands]
+
+
+def make(name: str, doc: str, shape: Shape, loops: Sequence[Loop]) -> np.ufunc:
+    """A ufunc with these loops.
 
     The order of the loops of built-in dtypes is the order in which NumPy tries them.
     """
     pool.pool()  # wrong settings in the environment raise here; in an inner loop nothing can
     builtin = [loop for loop in loops if all(dtype.isbuiltin == 1 for dtype in loop.dtypes)]
-    kernels = [_Kernel(loop) for loop in loops]
+    kernels = [_Kernel(loop, shape) for loop in loops]
     types = bytes(dtype.num for loop in builtin for dtype in loop.dtypes)
     functions = (ctypes.c_void_p * len(builtin))(*[address_of(_kernel_placeholder)] * len(builtin))
     data = (ctypes.c_void_p * len(builtin))()
     # NumPy copies none of these: they live as long as the process.
-    tables = (functions, data, types, name.encode(), doc.encode())
-    _forever.append(tables)
-    ufunc = _c_api("PyUFunc_FromFuncAndData")(
-        functions, data, types, len(builtin), inputs, 1, _NO_IDENTITY, *tables[3:], 0
-    )
+    texts = (name.encode(), doc.encode())
+    _forever.append((functions, data, types, texts))
+    counts = (len(builtin), shape.inputs, shape.outputs, _NO_IDENTITY)
+    if shape.signature:
+        ufunc = _c_api("PyUFunc_FromFuncAndDataAndSignature")(
+            functions, data, types, *counts, *texts, 0, shape.signature.encode()
+        )
+    else:
+        ufunc = _c_api("PyUFunc_FromFuncAndData")(functions, data, types, *counts, *texts, 0)
     with contextlib.suppress(AttributeError):  # NumPy before 2.2; pickle searches modules then
         ufunc.__module__ = "fastact"
     position = 0
@@ -79,11 +102,16 @@ class _Kernel:
 
     install: Callable[[int], None]
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, shape: Shape) -> None:
         self.loop = loop
+        self.shape = shape
         self._record = (ctypes.c_int64 * layout.KERNEL_WORDS)()
         self.address = ctypes.addressof(self._record)
         _kernels[self.address] = self
+
+    @property
+    def driver(self) -> str:
+        return "row_driver" if self.shape.signature else "driver"
 
     def load(self) -> None:
         """Get the machine code and let NumPy call it."""
@@ -91,34 +119,41 @@ class _Kernel:
             if self._record[layout.KERNEL_LOOP]:
                 return
             record, kinds = self._record, self.loop.kinds
-            driver = native.shared("driver")
+            driver = native.shared(self.driver)
             function = compiler.load(self.loop.unit())
             record[layout.KERNEL_STATE] = pool.pool().address
             record[layout.KERNEL_OPERANDS] = len(kinds)
+            record[layout.KERNEL_OUTPUTS] = self.shape.outputs
+            record[layout.KERNEL_ROWS] = sum(row << k for k, row in enumerate(self.shape.with_rows))
             for k, kind in enumerate(kinds):
                 record[layout.KERNEL_ITEMSIZES + k] = kind.itemsize
-            cost = _picoseconds_per_element(function, self.loop)
+            cost = _picoseconds_per_element(function, self.loop, self.shape)
             record[layout.KERNEL_COST] = cost
             record[layout.KERNEL_LARGE_FROM] = max(1, layout.AWAKE_NS * 1000 // cost)
             record[layout.KERNEL_LOOP] = function
             self.install(driver)
 
 
-_COST_ELEMENTS = 4096
+_COST_ROWS = 64
+_COST_ELEMENTS = _COST_ROWS * 64
 
 
-def _picoseconds_per_element(function: int, of: Loop) -> int:
+def _picoseconds_per_element(function: int, of: Loop, shape: Shape) -> int:
     """How fast a loop is on data in the cache: what the driver decides by. Takes some 20 us."""
     sizes = [kind.itemsize for kind in of.kinds]
     buffers = [np.zeros(_COST_ELEMENTS * size, np.uint8) for size in sizes]
     args = (ctypes.c_void_p * len(sizes))(*[b.ctypes.data for b in buffers])
-    steps = (ctypes.c_ssize_t * len(sizes))(*sizes)
-    for k in range(len(sizes) - 1 - of.parameters, len(sizes) - 1):
+    row = _COST_ELEMENTS // _COST_ROWS
+    rows = [size for size, with_row in zip(sizes, shape.with_rows, strict=True) if with_row]
+    lengths = [row if with_row else 1 for with_row in shape.with_rows]
+    items = [size * length for size, length in zip(sizes, lengths, strict=True)]
+    steps = (ctypes.c_ssize_t * (len(sizes) + len(rows)))(*items, *rows)
+    for k in range(shape.inputs - of.parameters, shape.inputs):
         steps[k] = 0
     loop = LOOP_TYPE(function)
 
     def seconds(count: int) -> float:
-        dimensions = (ctypes.c_ssize_t * 1)(count)
+        dimensions = (ctypes.c_ssize_t * 2)(count, row)
         best = float("inf")
         for _ in range(5):
             start = time.perf_counter()
@@ -126,14 +161,15 @@ def _picoseconds_per_element(function: int, of: Loop) -> int:
             best = min(best, time.perf_counter() - start)
         return best
 
-    elapsed = seconds(_COST_ELEMENTS) - seconds(0)
+    elapsed = seconds(_COST_ROWS if rows else _COST_ELEMENTS) - seconds(0)
     return max(1, round(elapsed * 1e12 / _COST_ELEMENTS))
 
 
 @placeholder
 def _kernel_placeholder(data: int) -> int:
-    _kernels[data].load()
-    return native.shared("driver")
+    kernel = _kernels[data]
+    kernel.load()
+    return native.shared(kernel.driver)
 
 
 # --- NumPy's C API ------------------------------------------------------------------------------
@@ -152,6 +188,18 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
         ctypes.c_char_p,
         ctypes.c_char_p,
         ctypes.c_int,
+    ),
+    "PyUFunc_FromFuncAndDataAndSignature": (
+        31,
+        ctypes.py_object,
+        _POINTERS,
+        _POINTERS,
+        ctypes.c_char_p,
+        *[ctypes.c_int] * 4,
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_char_p,
     ),
     "PyUFunc_RegisterLoopForType": (
         2,
