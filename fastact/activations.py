@@ -74,7 +74,7 @@ from fastact.scalar import (
     tanhshrink_rest,
 )
 
-__all__ = ["CATALOGUE", "Activation", "activation"]
+__all__ = ["CATALOGUE", "GATED", "Activation", "Gated", "activation", "gated"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,20 @@ class Activation:
         return {p.name: p.default for p in parameters}
 
 
+@dataclasses.dataclass(frozen=True)
+class Gated:
+    """A gated linear unit: activation(gate) * up, ``activation`` being a name in the catalogue."""
+
+    name: str
+    doc: str
+    activation: str
+    idiom: str
+    backward_idiom: str
+    reference: str = ""
+
+
 CATALOGUE: dict[str, Activation] = {}
+GATED: dict[str, Gated] = {}
 
 
 def activation(body: type) -> Activation:
@@ -112,6 +125,14 @@ def activation(body: type) -> Activation:
     if len(entry.about) != len(entry.parameters):
         raise TypeError(f"{entry.name}: 'about' must describe {list(entry.parameters)}")
     CATALOGUE[entry.name] = entry
+    return entry
+
+
+def gated(body: type) -> Gated:
+    """Enter the decorated class body into the catalogue of gated units."""
+    fields = {name: value for name, value in vars(body).items() if not name.startswith("__")}
+    entry = Gated(name=body.__name__, doc=inspect.getdoc(body) or "", **fields)
+    GATED[entry.name] = entry
     return entry
 
 
@@ -955,3 +976,68 @@ class _crelu_backward:
 
     def formula(grad_positive, grad_negative, x):
         return grad_positive if x > 0 else (-grad_negative if x < 0 else 0)
+
+
+# --- gated linear units -------------------------------------------------------------------------
+
+_VARIANTS = "Shazeer, GLU variants improve transformer, 2020, arXiv:2002.05202"
+
+
+@gated
+class reglu:
+    """ReLU-gated linear unit: relu(gate) * up.
+
+    >>> fa.reglu(np.array([-1.0, 2.0]), np.array([3.0, 3.0]))
+    array([0., 6.])
+    """
+
+    activation = "relu"
+    reference = _VARIANTS
+    idiom = "np.maximum(gate, 0) * up"
+    backward_idiom = "grad * up * (gate > 0), grad * np.maximum(gate, 0)"
+
+
+@gated
+class swiglu:
+    """SiLU-gated linear unit: silu(gate) * up.
+
+    >>> fa.swiglu(np.array([-np.inf, 0.0, 100.0]), np.array([3.0, 3.0, 3.0]))
+    array([ -0.,   0., 300.])
+    """
+
+    activation = "silu"
+    reference = _VARIANTS
+    idiom = "gate / (1 + np.exp(-gate)) * up"
+    backward_idiom = (
+        "grad * up * (s := 1 / (1 + np.exp(-gate))) * (1 + gate * (1 - s)), grad * gate * s"
+    )
+
+
+@gated
+class _geglu:
+    """GELU-gated linear unit: gelu(gate) * up."""
+
+    activation = "_gelu"
+    idiom = "0.5 * gate * (1 + special.erf(gate / 2**0.5)) * up"
+    backward_idiom = (
+        "grad * up * ((p := 0.5 * (1 + special.erf(gate / 2**0.5)))"
+        " + gate * np.exp(-0.5 * gate * gate) / (2 * PI) ** 0.5), grad * gate * p"
+    )
+
+
+@gated
+class _geglu_tanh:
+    """The same with the approximation of gelu by tanh."""
+
+    activation = "_gelu_tanh"
+    idiom = ""
+    backward_idiom = ""
+
+
+@gated
+class _glu:
+    """Gated linear unit: sigmoid(gate) * up."""
+
+    activation = "sigmoid"
+    idiom = "up / (1 + np.exp(-gate))"
+    backward_idiom = "grad * up * (s := 1 / (1 + np.exp(-gate))) * (1 - s), grad * s"

@@ -12,7 +12,14 @@ import numpy.typing as npt
 from numpy.lib.array_utils import normalize_axis_index
 
 from fastact.activations import CATALOGUE
-from fastact.functions import backward_ufunc, check_in_place, constrain, forward_ufunc
+from fastact.functions import (
+    backward_ufunc,
+    check_in_place,
+    constrain,
+    forward_ufunc,
+    select_approximation,
+)
+from fastact.halves import halves
 
 Array = npt.NDArray[Any]
 
@@ -124,7 +131,7 @@ def gelu(
     >>> fa.gelu(np.array([-np.inf, 0.0, 100.0]))
     array([ -0.,   0., 100.])
     """
-    return _approximation("gelu", _GELU, approximate)(x, out, **keywords)
+    return select_approximation("gelu", _GELU, approximate)(x, out, **keywords)
 
 
 def gelu_(x: Array, approximate: str = "none") -> Array:
@@ -159,14 +166,8 @@ def gelu_backward(
     >>> fa.gelu_backward(np.array([2.0, 2.0, 2.0]), np.array([-np.inf, 0.0, np.inf]))
     array([0., 1., 2.])
     """
-    return _approximation("gelu_backward", _GELU_BACKWARD, approximate)(grad, x, out, **keywords)
-
-
-def _approximation(function: str, ufuncs: dict[str, np.ufunc], approximate: str) -> np.ufunc:
-    ufunc = ufuncs.get(approximate)
-    if ufunc is None:
-        raise ValueError(f"{function}: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return ufunc
+    ufunc = select_approximation("gelu_backward", _GELU_BACKWARD, approximate)
+    return ufunc(grad, x, out, **keywords)
 
 
 gelu.ufunc = _GELU["none"]  # type: ignore[attr-defined]
@@ -479,7 +480,7 @@ def crelu(x: npt.ArrayLike, axis: int = -1, out: Array | None = None) -> Array:
         raise ValueError(f"crelu: out must be an ndarray of shape {shape}, got {got}")
     elif np.may_share_memory(x, out):
         x = x.copy()
-    positive, negative = _halves(out, axis)
+    positive, negative = halves("crelu", out, axis)
     _relu(x, positive)
     _relu_of_negative(x, negative)
     return out
@@ -525,13 +526,7 @@ def crelu_backward(
     shape = (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
     if grad.shape != shape:
         raise ValueError(f"crelu_backward: grad must have shape {shape}, got {grad.shape}")
-    return _crelu_backward(*_halves(grad, axis), x, out, **keywords)
-
-
-def _halves(array: Array, axis: int) -> tuple[Array, Array]:
-    middle = array.shape[axis] // 2
-    before = (slice(None),) * axis
-    return array[(*before, slice(middle))], array[(*before, slice(middle, None))]
+    return _crelu_backward(*halves("crelu_backward", grad, axis), x, out, **keywords)
 
 
 def _float_dtype(ufunc: np.ufunc, x: Array) -> np.dtype[Any]:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import inspect
 import textwrap
 
-from fastact.activations import Activation
+from fastact.activations import Activation, Gated
 
-__all__ = ["backward", "backward_from_output", "forward", "in_place"]
+__all__ = [
+    "backward",
+    "backward_from_output",
+    "forward",
+    "gated",
+    "gated_backward",
+    "gated_in_place",
+    "in_place",
+]
 
 _KEYWORDS = """\
 out : ndarray, optional
@@ -80,6 +88,59 @@ def backward_from_output(entry: Activation) -> str:
     )
 
 
+_GATED = f"""\
+gate, up : array_like
+    {_FLOATS}; integers are promoted as by ``np.exp``.
+    Of one shape, or broadcast."""
+_PAIR = """\
+out : tuple of two ndarrays, optional
+    Where the results go; each may be grad, gate or up itself.
+**keywords
+    ``where``, ``casting``, ``order``, ``dtype``, ``subok``: as for any NumPy ufunc."""
+
+
+def gated(entry: Gated) -> str:
+    return _join(
+        _summary(entry),
+        _section("Parameters", _GATED, _keywords("gate or up")),
+        _section("Returns", "ndarray or scalar\n    Of the shape of gate and up, broadcast."),
+        _section("Notes", f"Instead of ``{entry.idiom}``. {_HALF}"),
+        _reference(entry),
+        _section("Examples", _example(entry)) if _example(entry) else "",
+    )
+
+
+def gated_in_place(entry: Gated) -> str:
+    return _join(
+        f"In place of the gate: {_summary(entry)}",
+        _section(
+            "Parameters",
+            "gate : ndarray\n    Writable, of a dtype that the result can be stored in.",
+            "up : array_like\n    Of the gate's shape, or broadcast to it.",
+        ),
+        _section("Returns", "ndarray\n    ``gate`` itself."),
+        _section("Raises", "TypeError\n    If ``gate`` is not such an array; it is unchanged."),
+        _section("See Also", f"{entry.name} : the formula"),
+    )
+
+
+def gated_backward(entry: Gated) -> str:
+    arrays = (
+        "grad : array_like\n    Gradient by the output.\n"
+        "gate, up : array_like\n    What the forward function was called with."
+    )
+    notes = f"""Where the derivative, or the activated gate, is 0 the result is 0, even if ``grad``
+is infinite or NaN. Instead of ``{entry.backward_idiom}``."""
+    return _join(
+        f"Gradients of ``{entry.name}`` by ``gate`` and by ``up``, in one pass.",
+        _section("Parameters", arrays, _PAIR),
+        _section("Returns", "tuple of two ndarrays or scalars\n    Gradients by gate and by up."),
+        _section("Notes", notes),
+        _reference(entry),
+        _section("See Also", f"{entry.name} : the formula"),
+    )
+
+
 def _raises(entry: Activation) -> str:
     lines = [f"    Unless {small} <= {large}." for small, large in entry.constraints]
     return _section("Raises", "ValueError", *lines) if lines else ""
@@ -102,11 +163,11 @@ def _section(title: str, *parts: str) -> str:
     return "\n".join([title, "-" * len(title), *filter(None, parts)])
 
 
-def _summary(entry: Activation) -> str:
+def _summary(entry: Activation | Gated) -> str:
     return entry.doc.partition(">>>")[0].strip()
 
 
-def _example(entry: Activation) -> str:
+def _example(entry: Activation | Gated) -> str:
     return "".join(entry.doc.partition(">>>")[1:]).strip()
 
 
@@ -129,7 +190,7 @@ def _integers(entry: Activation) -> str:
     return "are promoted as by ``np.exp``"
 
 
-def _reference(entry: Activation) -> str:
+def _reference(entry: Activation | Gated) -> str:
     if not entry.reference:
         return ""
     return _section("References", textwrap.fill(f".. [1] {entry.reference}.", 96))

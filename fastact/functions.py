@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastact import documentation
-from fastact.activations import Activation
+from fastact.activations import CATALOGUE, Activation, Gated
 from fastact.cpu import loops
 from fastact.cpu.ufunc import Loop, Shape, make
 from fastact.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
@@ -28,7 +28,11 @@ __all__ = [
     "backward_ufunc",
     "forward",
     "forward_ufunc",
+    "gated",
+    "gated_backward",
+    "gated_in_place",
     "in_place",
+    "select_approximation",
 ]
 
 
@@ -86,6 +90,36 @@ def backward_from_output(entry: Activation) -> np.ufunc:
     return _make(by_output, name, loops.backward, doc, 2, False)
 
 
+def gated(entry: Gated, name: str = "") -> np.ufunc:
+    """``f(gate, up)``."""
+    doc = documentation.gated(entry)
+    return _make(CATALOGUE[entry.activation], name or entry.name, loops.gated, doc, 2, False)
+
+
+def gated_backward(entry: Gated, name: str = "") -> np.ufunc:
+    """``f_backward(grad, gate, up)``, with two results."""
+    doc = documentation.gated_backward(entry)
+    name = name or f"{entry.name}_backward"
+    activation = CATALOGUE[entry.activation]
+    return _make(activation, name, loops.gated_backward, doc, 3, False, outputs=2)
+
+
+def gated_in_place(entry: Gated, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``f_(gate, up)``, given ``f``."""
+    return _define(
+        f"{entry.name}_",
+        "gate, up",
+        f"try:\n"
+        f"    return function(gate, up, out=gate)\n"
+        f"except (TypeError, ValueError):\n"
+        f"    check_in_place('{entry.name}_', gate, False, 'gate')\n"
+        f"    raise",
+        doc=documentation.gated_in_place(entry),
+        function=function,
+        check_in_place=check_in_place,
+    )
+
+
 # --- ufuncs -------------------------------------------------------------------------------------
 
 
@@ -101,7 +135,13 @@ def backward_ufunc(entry: Activation, name: str = "") -> np.ufunc:
 
 
 def _make(
-    entry: Activation, name: str, loop: Any, doc: str, arrays: int, keeps_integers: bool
+    entry: Activation,
+    name: str,
+    loop: Any,
+    doc: str,
+    arrays: int,
+    keeps_integers: bool,
+    outputs: int = 1,
 ) -> np.ufunc:
     parameters = len(entry.parameters)
     if parameters and "." not in name:
@@ -110,8 +150,8 @@ def _make(
 
     def of(kind: Kind, dtype: np.dtype[Any], parameter: tuple[Kind, np.dtype[Any]] | None) -> Loop:
         parameter_kind, parameter_dtype = parameter or (None, dtype)
-        operands = loops.Operands(arrays, parameters, kind, parameter_kind, entry.weights)
-        dtypes = (*[dtype] * arrays, *[parameter_dtype] * parameters, dtype)
+        operands = loops.Operands(arrays, parameters, kind, parameter_kind, entry.weights, outputs)
+        dtypes = (*[dtype] * arrays, *[parameter_dtype] * parameters, *[dtype] * outputs)
         return Loop(dtypes, tuple(operands.kinds), parameters, lambda: loop(entry, operands))
 
     integers = INTEGERS if keeps_integers else {}
@@ -124,7 +164,7 @@ def _make(
         made.append(of(BFLOAT16, bfloat16, double))
         if entry.weights:
             made.append(of(BFLOAT16, bfloat16, None))
-    return make(name, doc, Shape(arrays + parameters), made)
+    return make(name, doc, Shape(arrays + parameters, outputs), made)
 
 
 # --- Python functions around them ---------------------------------------------------------------
@@ -163,10 +203,18 @@ def constrain(function: str, small_name: str, small: Any, large_name: str, large
         raise ValueError(f"{function}: {large_name} must be at least {bound}, got {large}")
 
 
-def check_in_place(function: str, x: Any, integers: bool) -> None:
+def select_approximation(function: str, ufuncs: dict[str, np.ufunc], approximate: str) -> np.ufunc:
+    """The ufunc of a GELU that is exact or approximated by tanh."""
+    ufunc = ufuncs.get(approximate)
+    if ufunc is None:
+        raise ValueError(f"{function}: approximate must be 'none' or 'tanh', got {approximate!r}")
+    return ufunc
+
+
+def check_in_place(function: str, x: Any, integers: bool, name: str = "x") -> None:
     """Raise an error that says what is wrong with ``x``; return if nothing is."""
     kinds = "a floating-point or integer" if integers else "a floating-point"
-    wanted = f"{function}: x must be {kinds} ndarray that can be written to, got"
+    wanted = f"{function}: {name} must be {kinds} ndarray that can be written to, got"
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{wanted} {type(x).__name__}")
     if x.dtype.kind not in ("fiuV" if integers else "fV"):

@@ -6,21 +6,27 @@ import functools
 import importlib
 from typing import Any
 
-from fastact.activations import CATALOGUE
+from fastact.activations import CATALOGUE, GATED
 
 __all__ = ["ACTIVATIONS", "NAMES", "build"]
 
 _ENTRIES = [name for name in CATALOGUE if not name.startswith("_")]
-#: Names of the activations.
+_GATED = [name for name in GATED if not name.startswith("_")]
+#: Names of the activations of one array.
 ACTIVATIONS = [*_ENTRIES, "crelu", "gelu"]
 _ALIASES = {"swish": "silu"}
 
 _COMPOSED = [
     "crelu",
     "crelu_backward",
+    "geglu",
+    "geglu_",
+    "geglu_backward",
     "gelu",
     "gelu_",
     "gelu_backward",
+    "glu",
+    "glu_backward",
     "prelu",
     "prelu_",
     "prelu_backward",
@@ -30,7 +36,7 @@ _COMPOSED = [
     "rrelu_backward",
 ]
 _ELSEWHERE = {
-    **dict.fromkeys(_COMPOSED, "fastact.composed"),
+    **{name: "fastact.gated" if "glu" in name else "fastact.composed" for name in _COMPOSED},
     "get_num_threads": "fastact.cpu.pool",
     "num_threads": "fastact.cpu.pool",
     "set_num_threads": "fastact.cpu.pool",
@@ -39,6 +45,7 @@ _ELSEWHERE = {
 _FORMS = ("", "_", "_backward")
 _DERIVED = [
     *(f"{name}{form}" for name in _ENTRIES for form in _FORMS if f"{name}{form}" not in _COMPOSED),
+    *(f"{name}{form}" for name in _GATED for form in _FORMS),
     *(
         f"{name}_backward_from_output"
         for name in _ENTRIES
@@ -61,14 +68,16 @@ def build(name: str) -> Any:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")
     from fastact import functions
 
+    base, form = next((name.removesuffix(f), f) for f in reversed(_FORMS) if name.endswith(f))
+    if base in GATED:
+        if form == "_":
+            return functions.gated_in_place(GATED[base], build(base))
+        return (functions.gated_backward if form else functions.gated)(GATED[base])
     if name.endswith("_from_output"):
         return functions.backward_from_output(CATALOGUE[name.removesuffix("_backward_from_output")])
-    if name.endswith("_backward"):
-        return functions.backward(CATALOGUE[name.removesuffix("_backward")])
-    if name.endswith("_"):
-        entry = CATALOGUE[name.removesuffix("_")]
-        return functions.in_place(entry, build(entry.name))
-    return functions.forward(CATALOGUE[name])
+    if form == "_":
+        return functions.in_place(CATALOGUE[base], build(base))
+    return (functions.backward if form else functions.forward)(CATALOGUE[base])
 
 
 def _as_public(function: Any) -> Any:

@@ -479,7 +479,7 @@ def copysign(typingctx, x, sign):
 _int = ir.IntType(32)
 
 
-class _AccessGroup(ir.values.MDValue):
+class _AccessGroup(ir.values.MDValue):  # type: ignore[misc]
     """``distinct !{}``, which llvmlite cannot write."""
 
     def descr(self, buffer: Any) -> None:

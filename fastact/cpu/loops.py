@@ -25,7 +25,7 @@ from fastact.cpu.coefficients import COEFFICIENTS
 from fastact.cpu.compiler import Unit
 from fastact.dtypes import Kind
 
-__all__ = ["Operands", "backward", "forward"]
+__all__ = ["Operands", "backward", "forward", "gated", "gated_backward"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,18 +56,15 @@ class Operands:
 
 def forward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(x, *parameters)``."""
-    return _unit(
-        f"{entry.name}-{operands.kind.name}",
-        _function(entry.formula, "value", operands.kind.compute),
-        operands,
-    )
+    functions = _functions(operands, value=entry.formula)
+    return _unit(f"{entry.name}-{operands.kind.name}", functions, operands)
 
 
 def backward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = grad * derivative(x, *parameters)``, 0 where the derivative is 0."""
     names = ", ".join(["x", *entry.parameters])
     functions = f"""\
-{_function(entry.derivative, "derivative", operands.kind.compute)}
+{_functions(operands, derivative=entry.derivative)}
 
 @formula
 def value(grad, {names}):
@@ -77,17 +74,48 @@ def value(grad, {names}):
     return _unit(f"{entry.name}_backward-{operands.kind.name}", functions, operands)
 
 
+def gated(entry: Activation, operands: Operands) -> Unit:
+    """The loop ``out = formula(gate) * up``."""
+    functions = f"""\
+{_functions(operands, activation=entry.formula)}
+
+@formula
+def value(gate, up):
+    return T(activation(gate) * up)
+"""
+    return _unit(f"{entry.name}_gated-{operands.kind.name}", functions, operands)
+
+
+def gated_backward(entry: Activation, operands: Operands) -> Unit:
+    """Both gradients: those by the gate and by ``up``; 0 where what grad is multiplied by is 0."""
+    functions = f"""\
+{_functions(operands, activation=entry.formula, derivative=entry.derivative)}
+
+@formula
+def value0(grad, gate, up):
+    slope = derivative(gate)
+    return select(slope != T(0), T(T(grad * up) * slope), T(0))
+
+@formula
+def value1(grad, gate, up):
+    slope = activation(gate)
+    return select(slope != T(0), T(grad * slope), T(0))
+"""
+    return _unit(f"{entry.name}_gated_backward-{operands.kind.name}", functions, operands)
+
+
 # --- formulas -----------------------------------------------------------------------------------
 
 
-def _function(formula: Callable[..., Any] | None, name: str, compute: str) -> str:
-    """The source of ``formula`` under another name, made ready to compile without branches.
+def _functions(operands: Operands, **formulas: Callable[..., Any] | None) -> str:
+    """The source of formulas under other names, made ready to compile without branches.
 
-    The elementary functions that it calls, and those that they call, come first.
+    The elementary functions that they call, and those that these call, come first.
     """
-    assert formula is not None
     functions: dict[str, str] = {}
-    _add_function(functions, formula, name, compute)
+    for name, formula in formulas.items():
+        assert formula is not None
+        _add_function(functions, formula, name, operands.kind.compute)
     return "\n\n".join(functions.values())
 
 
