@@ -55,6 +55,7 @@ from fastact.scalar import (
     constant_low,
     copysign,
     exp,
+    exp_difference_times,
     exp_sum_times,
     exp_times,
     expm1,
@@ -74,7 +75,17 @@ from fastact.scalar import (
     tanhshrink_rest,
 )
 
-__all__ = ["CATALOGUE", "GATED", "Activation", "Gated", "activation", "gated"]
+__all__ = [
+    "CATALOGUE",
+    "GATED",
+    "ROWS",
+    "Activation",
+    "Gated",
+    "Rows",
+    "activation",
+    "gated",
+    "rows",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +125,30 @@ class Gated:
     reference: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A function of rows: ``result`` of each element and of the sum of ``term`` over its row.
+
+    ``term(..., top)``: ``top`` is the largest element of the row, for functions of one array.
+    ``total`` says what ``result`` gets to know of the sum, in two parts, the second being what the
+    first has lost to rounding: the "sum" itself, its "inverse", or its "logarithm" plus ``top``.
+    ``keeps_term``: ``result`` is a function of the term instead of the element.
+    """
+
+    name: str
+    doc: str
+    term: Callable[..., Any]
+    result: Callable[..., Any]
+    total: str
+    keeps_term: bool = False
+
+    @property
+    def inputs(self) -> list[str]:
+        return [name for name in inspect.signature(self.term).parameters if name != "top"]
+
+
 CATALOGUE: dict[str, Activation] = {}
+ROWS: dict[str, Rows] = {}
 GATED: dict[str, Gated] = {}
 
 
@@ -133,6 +167,14 @@ def gated(body: type) -> Gated:
     fields = {name: value for name, value in vars(body).items() if not name.startswith("__")}
     entry = Gated(name=body.__name__, doc=inspect.getdoc(body) or "", **fields)
     GATED[entry.name] = entry
+    return entry
+
+
+def rows(body: type) -> Rows:
+    """Enter the decorated class body into the catalogue of functions of rows."""
+    fields = {name: value for name, value in vars(body).items() if not name.startswith("__")}
+    entry = Rows(name=body.__name__, doc=inspect.getdoc(body) or "", **fields)
+    ROWS[entry.name] = entry
     return entry
 
 
@@ -1041,3 +1083,60 @@ class _glu:
     activation = "sigmoid"
     idiom = "up / (1 + np.exp(-gate))"
     backward_idiom = "grad * up * (s := 1 / (1 + np.exp(-gate))) * (1 - s), grad * s"
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+@rows
+class softmax:
+    """e^x / sum(e^x)"""
+
+    total = "inverse"
+    keeps_term = True
+
+    def term(x, top):
+        return exp_difference_times(x, top, 1)
+
+    def result(term, inverse, inverse_low):
+        return fma(term, inverse, term * inverse_low)
+
+
+@rows
+class log_softmax:
+    """x - log(sum(e^x))"""
+
+    total = "logarithm"
+
+    def term(x, top):
+        return exp_difference_times(x, top, 1)
+
+    def result(x, logarithm, logarithm_low):
+        return (x - logarithm) - logarithm_low
+
+
+@rows
+class softmax_backward:
+    """y * (grad - sum(grad * y))"""
+
+    total = "sum"
+
+    def term(grad, y):
+        return grad * y if y != 0 else 0
+
+    def result(grad, y, total, total_low):
+        return y * ((grad - total) - total_low) if y != 0 else 0
+
+
+@rows
+class log_softmax_backward:
+    """grad - e^y * sum(grad)"""
+
+    total = "sum"
+
+    def term(grad, y):
+        return grad
+
+    def result(grad, y, total, total_low):
+        e = exp(y)
+        return fma(-e, total, grad) - e * total_low

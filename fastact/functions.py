@@ -26,6 +26,7 @@ __all__ = [
     "backward",
     "backward_from_output",
     "backward_ufunc",
+    "elementwise",
     "forward",
     "forward_ufunc",
     "gated",
@@ -87,13 +88,13 @@ def backward_from_output(entry: Activation) -> np.ufunc:
     by_output = dataclasses.replace(
         entry, name=f"{entry.name}_from_output", derivative=entry.derivative_from_output
     )
-    return _make(by_output, name, loops.backward, doc, 2, False)
+    return elementwise(by_output, name, loops.backward, doc, 2, False)
 
 
 def gated(entry: Gated, name: str = "") -> np.ufunc:
     """``f(gate, up)``."""
     doc = documentation.gated(entry)
-    return _make(CATALOGUE[entry.activation], name or entry.name, loops.gated, doc, 2, False)
+    return elementwise(CATALOGUE[entry.activation], name or entry.name, loops.gated, doc, 2, False)
 
 
 def gated_backward(entry: Gated, name: str = "") -> np.ufunc:
@@ -101,7 +102,7 @@ def gated_backward(entry: Gated, name: str = "") -> np.ufunc:
     doc = documentation.gated_backward(entry)
     name = name or f"{entry.name}_backward"
     activation = CATALOGUE[entry.activation]
-    return _make(activation, name, loops.gated_backward, doc, 3, False, outputs=2)
+    return elementwise(activation, name, loops.gated_backward, doc, 3, False, outputs=2)
 
 
 def gated_in_place(entry: Gated, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,16 +126,18 @@ def gated_in_place(entry: Gated, function: Callable[..., Any]) -> Callable[..., 
 
 def forward_ufunc(entry: Activation, name: str = "") -> np.ufunc:
     doc = documentation.forward(entry)
-    return _make(entry, name or entry.name, loops.forward, doc, entry.arrays, entry.keeps_integers)
+    return elementwise(
+        entry, name or entry.name, loops.forward, doc, entry.arrays, entry.keeps_integers
+    )
 
 
 def backward_ufunc(entry: Activation, name: str = "") -> np.ufunc:
     doc = documentation.backward(entry)
     # Gradients are floating-point numbers, whatever x is.
-    return _make(entry, name or f"{entry.name}_backward", loops.backward, doc, 2, False)
+    return elementwise(entry, name or f"{entry.name}_backward", loops.backward, doc, 2, False)
 
 
-def _make(
+def elementwise(
     entry: Activation,
     name: str,
     loop: Any,
@@ -143,6 +146,7 @@ def _make(
     keeps_integers: bool,
     outputs: int = 1,
 ) -> np.ufunc:
+    """A ufunc of ``arrays`` arrays and the parameters; ``loop`` is what makes its loops."""
     parameters = len(entry.parameters)
     if parameters and "." not in name:
         # pickle stores a ufunc by its name, and finds it as an attribute of the function.

@@ -35,7 +35,10 @@ _COMPOSED = [
     "rrelu_",
     "rrelu_backward",
 ]
+_ROWS = ["log_softmax", "log_softmax_", "log_softmax_backward", "maxout", "maxout_backward"]
+_ROWS += ["softmax", "softmax_", "softmax_backward"]
 _ELSEWHERE = {
+    **dict.fromkeys(_ROWS, "fastact.rows"),
     **{name: "fastact.gated" if "glu" in name else "fastact.composed" for name in _COMPOSED},
     "get_num_threads": "fastact.cpu.pool",
     "num_threads": "fastact.cpu.pool",

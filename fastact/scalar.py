@@ -16,6 +16,7 @@ __all__ = [
     "constant_low",
     "copysign",
     "exp",
+    "exp_difference_times",
     "exp_sum_times",
     "exp_times",
     "expm1",
@@ -24,6 +25,7 @@ __all__ = [
     "gelu_tanh_ratio",
     "gelu_tanh_ratio_low",
     "log1p",
+    "log1p_of_sum",
     "mills",
     "normal_tail_times",
     "product_low",
@@ -53,6 +55,14 @@ def exp_sum_times(x: float, low: float, y: float) -> float:
     return exp_times(x, y * (1 + low))
 
 
+def exp_difference_times(a: float, b: float, y: float) -> float:
+    """y e^(a - b), for finite y, b finite and not below a; the difference is not rounded."""
+    difference = a - b
+    if not difference > -1000:
+        return exp_times(difference, y)
+    return exp_sum_times(difference, float(Fraction(a) - Fraction(b) - Fraction(difference)), y)
+
+
 def expm1(x: float) -> float:
     """e^x - 1, for x up to 80"""
     return math.expm1(x)
@@ -60,6 +70,11 @@ def expm1(x: float) -> float:
 
 def log1p(x: float) -> float:
     """log(1 + x), for x between 0 and 1"""
+    return math.log1p(x)
+
+
+def log1p_of_sum(x: float) -> float:
+    """log(1 + x), for any x >= 0"""
     return math.log1p(x)
 
 

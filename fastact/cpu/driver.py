@@ -331,7 +331,8 @@ def run_shared(state, job, nanoseconds):
 
     count = word(job, p.JOB_COUNT)
     grain = word(job, p.JOB_GRAIN)
-    piece = p.PIECE_ELEMENTS // larger(1, word(job, p.JOB_ROW))
+    row = word(job, p.JOB_ROW)
+    piece = p.PIECE_ELEMENTS if row == 1 else p.PIECE_ROW_ELEMENTS // larger(1, row)
     piece = larger(piece, count // ((wanted + 1) * p.PIECES_PER_THREAD))
     piece = smaller(piece, p.PIECE_BYTES // word(job, p.JOB_ITEM_BYTES))
     piece = larger((piece + grain - 1) // grain * grain, count // 0xFFFF + 1)
@@ -490,11 +491,13 @@ def large(args_pointer, dimensions, steps_pointer, data):
     set_word(job, p.JOB_ROW, row)
     set_word(job, p.JOB_ITEM_BYTES, larger(1, item_bytes))
     # Long rows one by one; otherwise no two threads write to one cache line.
-    set_word(job, p.JOB_GRAIN, 1 if magnitude(word(steps, first_out)) >= p.LONG_ROW else LINE)
+    grain = LINE if with_rows == 0 else p.SHORT_ROWS
+    set_word(job, p.JOB_GRAIN, 1 if magnitude(word(steps, first_out)) >= p.LONG_ROW else grain)
     set_word(job, p.JOB_STREAM, 1 if stream else 0)
     set_word(job, p.JOB_FLOAT_STATE, float_state())
 
-    nanoseconds = count * row * word(kernel, p.KERNEL_COST) // 1000
+    cost = row * word(kernel, p.KERNEL_COST) + word(kernel, p.KERNEL_ROW_COST)
+    nanoseconds = count * cost // 1000
     if nbytes > p.CACHED_BYTES:
         nanoseconds += nbytes * p.UNCACHED_COST // 1000
     worth_sharing = independent and nanoseconds >= p.AWAKE_NS and word(state, p.THREADS) > 1

@@ -71,6 +71,17 @@ def exp_sum_times(x, low, y):
     return scale(fma(y, p + fma(p, low, low), y), exp_rounded(x))
 
 
+def exp_difference_times(a, b, y):
+    difference = a - b
+    back = difference - a
+    low = (a - (difference - back)) - (b + back)
+    rounded = fma(difference, LOG2_E, ROUNDER)
+    k = rounded - ROUNDER
+    r = fma(k, -LN2_LOW, fma(k, -LN2_HIGH, difference) + low)
+    p = fma(r * r, polynomial(r, EXP), r)
+    return 0 if difference < EXP_BOTTOM else scale(fma(y, p, y), rounded)
+
+
 def bounded(x, bound):
     above = -bound if x < -bound else x
     return bound if above > bound else above
@@ -97,6 +108,14 @@ def log1p(x):
     high = x - 0.5 * square
     low = (x - high) - 0.5 * square - 0.5 * product_low(x, x, square)
     return high + fma(x * square, polynomial(x, LOG1P), low)
+
+
+def log1p_of_sum(x):
+    total = 1 + x
+    k = exponent(total)
+    fraction = x if x < 1 else mantissa(total) - 1
+    result = fma(k, LN2_HIGH, log1p(fraction) + k * LN2_LOW)
+    return result if x == x else x
 
 
 def quotient(a, b, b_low):

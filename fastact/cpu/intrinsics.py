@@ -26,6 +26,14 @@ LOOP_SIGNATURE = types.void(
     types.CPointer(types.uint8),
 )
 
+#: What the source of loops uses.
+FOR_LOOPS = (
+    *("address", "load", "operand", "same_or_apart", "select", "shifted", "store"),
+    *("absolute", "copysign", "fma", "power_of_two", "product_low", "scale", "sqrt"),
+    *("exponent", "mantissa", "maximum", "plus_any_order", "transpose8"),
+    *("eight_wide", "eight_wide_twice", "independent", "interleaved"),
+)
+
 _word = ir.IntType(64)
 _byte = ir.IntType(8)
 _void = ir.VoidType()
@@ -79,13 +87,16 @@ def select(typingctx, condition, if_true, if_false):
     """
 
     def codegen(context, builder, signature, arguments):
-        chosen = builder.select(*arguments)
-        # llvmlite has no builder.freeze.
-        frozen = ir.instructions.Instruction(builder.block, chosen.type, "freeze", [chosen])
-        builder._insert(frozen)
-        return frozen
+        return _frozen(builder, builder.select(*arguments))
 
     return if_true(types.boolean, if_true, if_true), codegen
+
+
+def _frozen(builder: Any, value: Any) -> Any:
+    # llvmlite has no builder.freeze.
+    frozen = ir.instructions.Instruction(builder.block, value.type, "freeze", [value])
+    builder._insert(frozen)
+    return frozen
 
 
 # --- half precision -----------------------------------------------------------------------------
@@ -534,7 +545,9 @@ def same_or_apart(typingctx, a, b, nbytes):
     return types.boolean(a, b, types.intp), codegen
 
 
-def _independent(vectors: int) -> Any:
+def _independent(**hints: int | None) -> Any:
+    """What stands at the end of a loop, with hints to LLVM as in Clang's ``#pragma clang loop``."""
+
     @intrinsic
     def independent(typingctx):
         def codegen(context, builder, signature, arguments):
@@ -545,8 +558,9 @@ def _independent(vectors: int) -> Any:
                 module = builder.module
                 group = _access_group(module)
                 properties = [module.add_metadata(["llvm.loop.parallel_accesses", group])]
-                if vectors:
-                    hint = ["llvm.loop.interleave.count", ir.Constant(_int, vectors)]
+                for name, value in hints.items():
+                    hint = [f"llvm.loop.{name.replace('_', '.')}"]
+                    hint += [] if value is None else [ir.Constant(_int, value)]
                     properties.append(module.add_metadata(hint))
                 loop = ir.values.MDValue(module, properties, name=str(len(module.metadata)))
                 loop.operands = (loop, *properties)  # what names a loop refers to itself
@@ -565,9 +579,128 @@ def _independent(vectors: int) -> Any:
 #: As the last statement of a loop: no iteration reads what another one writes. That is so where
 #: operands are the very same or apart, which LLVM cannot know: it would guard the vectorized loop
 #: with a test for overlap, and fall back to scalar code in place.
-independent = _independent(0)
+independent = _independent()
 
 #: The same, and LLVM shall work on two vectors in turn. Long formulas are bound by the latency of
 #: their operations: the next vector's do not fit into the CPU's scheduler. LLVM interleaves only
 #: loops that it considers short.
-interleaved = _independent(2)
+interleaved = _independent(interleave_count=2)
+
+#: Eight numbers at once, whatever the widest type in the loop is: where float32 numbers are summed
+#: in float64, LLVM would take four.
+#: It shall not unroll a loop of eight before.
+eight_wide = _independent(vectorize_width=8, interleave_count=1, unroll_disable=None)
+eight_wide_twice = _independent(vectorize_width=8, interleave_count=2)
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+@intrinsic
+def plus_any_order(typingctx, total, value):
+    """total + value, in a loop that sums, which may be vectorized: the order does not matter."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fadd(*arguments, flags=("reassoc",))
+
+    return total(total, total), codegen
+
+
+@intrinsic
+def maximum(typingctx, a, b):
+    """The larger one; NaN if one is NaN; either zero of two. Frozen, as what ``select`` gives."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = arguments[0].type
+        function_type = ir.FunctionType(kind, [kind, kind])
+        name = f"llvm.maximum.{_floating(str(kind))}"
+        function = cgutils.get_or_insert_function(builder.module, function_type, name)
+        return _frozen(builder, builder.call(function, arguments, fastmath=("nsz",)))
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def transpose8(typingctx, source, source_step, target, target_step):
+    """Copy eight rows of eight numbers, steps being in bytes, so that they become columns."""
+
+    def codegen(context, builder, signature, arguments):
+        source, source_step, target, target_step = arguments
+        number = source.type.pointee
+        vector = ir.VectorType(number, 8)
+        size = 4 if number == ir.FloatType() else 8
+
+        def row(pointer: Any, step: Any, index: int) -> Any:
+            offset = builder.mul(step, _word(index))
+            start = builder.gep(builder.bitcast(pointer, _byte.as_pointer()), [offset])
+            return builder.bitcast(start, vector.as_pointer())
+
+        def shuffled(a: Any, b: Any, lanes: list[int]) -> Any:
+            mask = ir.Constant(ir.VectorType(_int, 8), lanes)
+            return builder.shuffle_vector(a, b, mask)
+
+        rows = [builder.load(row(source, source_step, i), align=size) for i in range(8)]
+        # Pairs, fours, halves: within 128 bits first, which is cheap.
+        for distance, lanes in (
+            (1, ([0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15])),
+            (2, ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15])),
+            (4, ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15])),
+        ):
+            paired = list(rows)
+            for i in range(8):
+                if not i & distance:
+                    a, b = rows[i], rows[i | distance]
+                    paired[i] = shuffled(a, b, lanes[0])
+                    paired[i | distance] = shuffled(a, b, lanes[1])
+            rows = paired
+        # Where the three steps have put the columns.
+        for i, column in enumerate((0, 2, 1, 3, 4, 6, 5, 7)):
+            builder.store(rows[i], row(target, target_step, column), align=size)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), codegen
+
+
+def stack_array(dtype: Any, count: int) -> Any:
+    """An intrinsic that gives a pointer to ``count`` numbers on the stack."""
+    pointer = types.CPointer(dtype)
+
+    @intrinsic
+    def allocate(typingctx):
+        def codegen(context, builder, signature, arguments):
+            with builder.goto_entry_block():
+                memory = builder.alloca(ir.ArrayType(context.get_value_type(dtype), count))
+            memory.align = 64
+            return builder.bitcast(memory, context.get_value_type(pointer))
+
+        return pointer(), codegen
+
+    return allocate
+
+
+@intrinsic
+def mantissa(typingctx, x):
+    """x / 2^k with the k that brings a positive normal number between 1 and 2."""
+
+    def codegen(context, builder, signature, arguments):
+        (x,) = arguments
+        bits, bias = _FORMATS[signature.return_type]
+        integer = ir.IntType(32 if bits == 23 else 64)
+        fraction = builder.and_(builder.bitcast(x, integer), integer((1 << bits) - 1))
+        return builder.bitcast(builder.or_(fraction, integer(bias << bits)), x.type)
+
+    return x(x), codegen
+
+
+@intrinsic
+def exponent(typingctx, x):
+    """This k."""
+
+    def codegen(context, builder, signature, arguments):
+        (x,) = arguments
+        bits, bias = _FORMATS[signature.return_type]
+        integer = ir.IntType(32 if bits == 23 else 64)
+        biased = builder.lshr(builder.bitcast(x, integer), integer(bits))
+        return builder.sitofp(builder.sub(biased, integer(bias)), x.type)
+
+    return x(x), codegen

@@ -20,16 +20,19 @@ SPIN_NS = 50_000
 #: Serial time in ns from which Numba's layer is used. It cannot tell workers awake from asleep, and
 #: its barrier was seen to wait 5 ms after a pause (GNU OpenMP), so a call must have much to gain.
 NUMBA_LAYER_NS = 1_000_000
-#: Pieces per thread, and limits on their size.
+#: Pieces per thread, and limits on their size; elements of rows take longer.
 PIECES_PER_THREAD = 4
 PIECE_ELEMENTS = 4096
+PIECE_ROW_ELEMENTS = 1024
 PIECE_BYTES = 1 << 20
 #: Memory traffic from which an array counts as out of the core's own cache, and its extra cost in
 #: picoseconds per byte.
 CACHED_BYTES = 1 << 19
 UNCACHED_COST = 20
-#: Bytes from one row of an output to the next from which rows are handed out one by one.
+#: Bytes from one row of an output to the next from which rows are handed out one by one, and not by
+#: so many.
 LONG_ROW = 4096
+SHORT_ROWS = 16
 #: Bytes of the tile that non-temporal stores are staged in. Less than a page, or a function's stack
 #: frame would need Windows' __chkstk, which is not at hand.
 TILE_BYTES = 2048
@@ -42,11 +45,12 @@ LOOKS_BEFORE_DOUBT = 200
 MAX_OPERANDS = 12
 MAX_WORKERS = 255
 
-# A kernel: the record that a ufunc's loop gets as ``data``. COST: picoseconds per element;
-# LARGE_FROM: elements from which a call may be worth sharing; OPERANDS: inputs, then OUTPUTS;
-# ROWS: a bit for each operand that has rows, not elements (see ``driver``); 0 if none has.
+# A kernel: the record that a ufunc's loop gets as ``data``. COST: picoseconds per element, to which
+# ROW_COST is added for each row; LARGE_FROM: elements from which a call may be worth sharing;
+# OPERANDS: inputs, then OUTPUTS; ROWS: a bit for each operand that has rows, not elements (see
+# ``driver``), 0 if none has.
 KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_LARGE_FROM = range(4)
-KERNEL_OPERANDS, KERNEL_OUTPUTS, KERNEL_ROWS, KERNEL_ITEMSIZES = range(4, 8)
+KERNEL_OPERANDS, KERNEL_OUTPUTS, KERNEL_ROWS, KERNEL_ROW_COST, KERNEL_ITEMSIZES = range(4, 9)
 KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
 
 # The pool's state. What is written by one side and polled by another has a cache line to itself.

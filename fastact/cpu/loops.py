@@ -13,7 +13,7 @@ import ast
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -25,7 +25,16 @@ from fastact.cpu.coefficients import COEFFICIENTS
 from fastact.cpu.compiler import Unit
 from fastact.dtypes import Kind
 
-__all__ = ["Operands", "backward", "forward", "gated", "gated_backward"]
+__all__ = [
+    "Operands",
+    "backward",
+    "call",
+    "forward",
+    "functions_source",
+    "gated",
+    "gated_backward",
+    "unit_of_source",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Operands:
 
 def forward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(x, *parameters)``."""
-    functions = _functions(operands, value=entry.formula)
+    functions = functions_source(operands.kind.compute, value=entry.formula)
     return _unit(f"{entry.name}-{operands.kind.name}", functions, operands)
 
 
@@ -64,7 +73,7 @@ def backward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = grad * derivative(x, *parameters)``, 0 where the derivative is 0."""
     names = ", ".join(["x", *entry.parameters])
     functions = f"""\
-{_functions(operands, derivative=entry.derivative)}
+{functions_source(operands.kind.compute, derivative=entry.derivative)}
 
 @formula
 def value(grad, {names}):
@@ -77,7 +86,7 @@ def value(grad, {names}):
 def gated(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(gate) * up``."""
     functions = f"""\
-{_functions(operands, activation=entry.formula)}
+{functions_source(operands.kind.compute, activation=entry.formula)}
 
 @formula
 def value(gate, up):
@@ -89,7 +98,7 @@ def value(gate, up):
 def gated_backward(entry: Activation, operands: Operands) -> Unit:
     """Both gradients: those by the gate and by ``up``; 0 where what grad is multiplied by is 0."""
     functions = f"""\
-{_functions(operands, activation=entry.formula, derivative=entry.derivative)}
+{functions_source(operands.kind.compute, activation=entry.formula, derivative=entry.derivative)}
 
 @formula
 def value0(grad, gate, up):
@@ -107,31 +116,34 @@ def value1(grad, gate, up):
 # --- formulas -----------------------------------------------------------------------------------
 
 
-def _functions(operands: Operands, **formulas: Callable[..., Any] | None) -> str:
+def functions_source(
+    compute: str, type_name: str = "T", **formulas: Callable[..., Any] | None
+) -> str:
     """The source of formulas under other names, made ready to compile without branches.
 
-    The elementary functions that they call, and those that these call, come first.
+    The elementary functions that they call, and those that these call, come first. ``type_name`` is
+    what the type that is computed in is called there.
     """
     functions: dict[str, str] = {}
     for name, formula in formulas.items():
         assert formula is not None
-        _add_function(functions, formula, name, operands.kind.compute)
+        _add_function(functions, formula, name, _Typed(compute, type_name))
     return "\n\n".join(functions.values())
 
 
 def _add_function(
-    functions: dict[str, str], formula: Callable[..., Any], name: str, compute: str
+    functions: dict[str, str], formula: Callable[..., Any], name: str, typed: _Typed
 ) -> None:
     tree = ast.parse(textwrap.dedent(inspect.getsource(formula))).body[0]
     assert isinstance(tree, ast.FunctionDef)
     for node in ast.walk(tree):
         called = getattr(elementary, node.id, None) if isinstance(node, ast.Name) else None
         if inspect.isfunction(called) and called.__name__ not in functions:
-            _add_function(functions, called, called.__name__, compute)
+            _add_function(functions, called, called.__name__, typed)
     tree.name = name
     tree.decorator_list = [ast.Name("formula", ast.Load())]
     tree.args.defaults = []
-    functions[name] = ast.unparse(ast.fix_missing_locations(_Typed(compute).visit(tree)))
+    functions[name] = ast.unparse(ast.fix_missing_locations(typed.visit(tree)))
 
 
 class _Typed(ast.NodeTransformer):
@@ -141,22 +153,23 @@ class _Typed(ast.NodeTransformer):
     ``a if c else b`` becomes ``select(c, T(a), T(b))``; and what ``elementary`` describes.
     """
 
-    def __init__(self, compute: str) -> None:
+    def __init__(self, compute: str, type_name: str) -> None:
+        self.type_name = type_name
         self.constants = elementary.CONSTANTS.get(compute, {})
         self.coefficients = COEFFICIENTS.get(compute, {})
         self.round = np.float32 if compute == "float32" else float
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return _called("T", node) if isinstance(node.value, int | float) else node
+        return self.typed(node) if isinstance(node.value, int | float) else node
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in self.constants:
-            return _called("T", ast.Constant(self.constants[node.id]))
+            return self.typed(ast.Constant(self.constants[node.id]))
         return node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         test, body, orelse = map(self.visit, (node.test, node.body, node.orelse))
-        return _called("select", test, _called("T", body), _called("T", orelse))
+        return _called("select", test, self.typed(body), self.typed(orelse))
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         function = ast.unparse(node.func)
@@ -167,28 +180,24 @@ class _Typed(ast.NodeTransformer):
             (digits,) = (ast.literal_eval(argument) for argument in node.args)
             high = float(self.round(digits))
             low = float(Fraction(digits) - Fraction(high))
-            return _called("T", ast.Constant(high if function == "constant" else low))
+            return self.typed(ast.Constant(high if function == "constant" else low))
         if function == "abs":
             node.func = ast.Name("absolute", ast.Load())
-        node.args = [_called("T", self.visit(argument)) for argument in node.args]
+        node.args = [self.typed(self.visit(argument)) for argument in node.args]
         return node
 
+    def typed(self, value: ast.expr) -> ast.Call:
+        return _called(self.type_name, value)
+
     def polynomial(self, x: ast.expr, coefficients: list[float]) -> ast.expr:
-        result: ast.expr = _called("T", ast.Constant(coefficients[-1]))
+        result: ast.expr = self.typed(ast.Constant(coefficients[-1]))
         for c in reversed(coefficients[:-1]):
-            result = _called("fma", result, x, _called("T", ast.Constant(c)))
+            result = _called("fma", result, x, self.typed(ast.Constant(c)))
         return result
 
 
 def _called(function: str, *arguments: ast.expr) -> ast.Call:
     return ast.Call(ast.Name(function, ast.Load()), list(arguments), [])
-
-
-_INTRINSICS = (
-    *("address", "load", "operand", "same_or_apart", "select", "shifted", "store"),
-    *("independent", "interleaved"),
-    *("absolute", "copysign", "fma", "power_of_two", "product_low", "scale", "sqrt"),
-)
 
 
 # --- loops --------------------------------------------------------------------------------------
@@ -199,17 +208,41 @@ def _unit(name: str, functions: str, operands: Operands) -> Unit:
     # Polynomials make a formula long.
     text = f"{functions}\n{_loop(operands, interleaved='fma(' in functions)}"
 
+    return unit_of_source(name, text, operands.kinds, kind.compute)
+
+
+def unit_of_source(
+    name: str,
+    text: str,
+    kinds: Iterable[Kind],
+    compute: str,
+    arrays: Mapping[str, tuple[str, int]] | None = None,
+    module: str = "fastact.cpu.loops",
+) -> Unit:
+    """What compiles the function ``loop`` of a source text.
+
+    ``kinds`` are those of the operands; ``arrays`` are the types and lengths of arrays on the
+    stack, by the names of the functions that give them; ``module`` is the one that made the text.
+    """
+
     def build() -> tuple[Callable[..., Any], Any]:
         from numba import njit, types
 
         from fastact.cpu import half, intrinsics
 
         namespace: dict[str, Any] = {
-            **{name: getattr(intrinsics, name) for name in _INTRINSICS},
-            **{k.load: getattr(half, k.load) for k in operands.kinds if k.load},
-            **{k.store: getattr(half, k.store) for k in operands.kinds if k.store},
-            **{k.storage: getattr(types, k.storage) for k in operands.kinds},
-            "T": getattr(types, kind.compute),
+            **{name: getattr(intrinsics, name) for name in intrinsics.FOR_LOOPS},
+            **{k.load: getattr(half, k.load) for k in kinds if k.load},
+            **{k.store: getattr(half, k.store) for k in kinds if k.store},
+            **{k.storage: getattr(types, k.storage) for k in kinds},
+            **{
+                array: intrinsics.stack_array(getattr(types, dtype), length)
+                for array, (dtype, length) in (arrays or {}).items()
+            },
+            "T": getattr(types, compute),
+            **{name: getattr(types, name) for name in ("int32", "int64")},
+            "A": types.float64,
+            "INFINITY": float("inf"),
             # forceinline: a call inside a loop keeps LLVM from vectorizing it.
             "formula": njit(  # type: ignore[call-overload]
                 forceinline=True,
@@ -221,7 +254,8 @@ def _unit(name: str, functions: str, operands: Operands) -> Unit:
         exec(compile(text, f"<fastact {name}>", "exec"), namespace)
         return namespace["loop"], intrinsics.LOOP_SIGNATURE
 
-    modules = ("fastact.cpu.loops", "fastact.cpu.intrinsics", "fastact.cpu.half", "fastact.dtypes")
+    helpers = ("loops", "intrinsics", "half")
+    modules = (module, "fastact.dtypes", *(f"fastact.cpu.{helper}" for helper in helpers))
     return Unit(name, build, modules, text)
 
 
@@ -248,7 +282,7 @@ def _loop(operands: Operands, interleaved: bool) -> str:
             "for i in range(n):",
             *(f"    x{k} = {read(k)}" for k in inputs),
             *(
-                f"    y{k} = {_call(kinds[k].store, result)}"
+                f"    y{k} = {call(kinds[k].store, result)}"
                 for k, result in zip(outputs, results, strict=True)
             ),
             *(f"    {write(k, f'y{k}')}" for k in outputs),
@@ -290,8 +324,9 @@ def _loop(operands: Operands, interleaved: bool) -> str:
 
 def _value(kind: Kind, element: str) -> str:
     """The element as a value of the type that is computed in."""
-    return f"T({_call(kind.load, element)})"
+    return f"T({call(kind.load, element)})"
 
 
-def _call(function: str, argument: str) -> str:
+def call(function: str, argument: str) -> str:
+    """The source of a call; of the argument alone if there is no function."""
     return f"{function}({argument})" if function else argument

@@ -127,42 +127,51 @@ class _Kernel:
             record[layout.KERNEL_ROWS] = sum(row << k for k, row in enumerate(self.shape.with_rows))
             for k, kind in enumerate(kinds):
                 record[layout.KERNEL_ITEMSIZES + k] = kind.itemsize
-            cost = _picoseconds_per_element(function, self.loop, self.shape)
-            record[layout.KERNEL_COST] = cost
+            cost, row_cost = _costs(function, self.loop, self.shape)
+            record[layout.KERNEL_COST], record[layout.KERNEL_ROW_COST] = cost, row_cost
             record[layout.KERNEL_LARGE_FROM] = max(1, layout.AWAKE_NS * 1000 // cost)
             record[layout.KERNEL_LOOP] = function
             self.install(driver)
 
 
-_COST_ROWS = 64
-_COST_ELEMENTS = _COST_ROWS * 64
+_COST_ELEMENTS = 4096
 
 
-def _picoseconds_per_element(function: int, of: Loop, shape: Shape) -> int:
-    """How fast a loop is on data in the cache: what the driver decides by. Takes some 20 us."""
+def _costs(function: int, of: Loop, shape: Shape) -> tuple[int, int]:
+    """Picoseconds per element and per row, on data in the cache: what the driver decides by.
+
+    Takes some 20 us.
+    """
     sizes = [kind.itemsize for kind in of.kinds]
     buffers = [np.zeros(_COST_ELEMENTS * size, np.uint8) for size in sizes]
     args = (ctypes.c_void_p * len(sizes))(*[b.ctypes.data for b in buffers])
-    row = _COST_ELEMENTS // _COST_ROWS
-    rows = [size for size, with_row in zip(sizes, shape.with_rows, strict=True) if with_row]
-    lengths = [row if with_row else 1 for with_row in shape.with_rows]
-    items = [size * length for size, length in zip(sizes, lengths, strict=True)]
-    steps = (ctypes.c_ssize_t * (len(sizes) + len(rows)))(*items, *rows)
-    for k in range(shape.inputs - of.parameters, shape.inputs):
-        steps[k] = 0
     loop = LOOP_TYPE(function)
 
-    def seconds(count: int) -> float:
-        dimensions = (ctypes.c_ssize_t * 2)(count, row)
+    def picoseconds(items: int, row: int) -> float:
+        lengths = [row if with_row else 1 for with_row in shape.with_rows]
+        steps = [size * length for size, length in zip(sizes, lengths, strict=True)]
+        for k in range(shape.inputs - of.parameters, shape.inputs):
+            steps[k] = 0
+        rows = [size for size, with_row in zip(sizes, shape.with_rows, strict=True) if with_row]
+        all_steps = (ctypes.c_ssize_t * (len(steps) + len(rows)))(*steps, *rows)
+        dimensions = (ctypes.c_ssize_t * 2)(items, row)
         best = float("inf")
         for _ in range(5):
             start = time.perf_counter()
-            loop(args, dimensions, steps, None)
+            loop(args, dimensions, all_steps, None)
             best = min(best, time.perf_counter() - start)
-        return best
+        return best * 1e12
 
-    elapsed = seconds(_COST_ROWS if rows else _COST_ELEMENTS) - seconds(0)
-    return max(1, round(elapsed * 1e12 / _COST_ELEMENTS))
+    if not shape.signature:
+        elapsed = picoseconds(_COST_ELEMENTS, 1) - picoseconds(0, 1)
+        return max(1, round(elapsed / _COST_ELEMENTS)), 0
+    long, short = 64, 4
+    of_long, of_short = (picoseconds(_COST_ELEMENTS // row, row) for row in (long, short))
+    per_element = max(
+        1.0, (of_long - of_short * short / long) / (_COST_ELEMENTS * (1 - short / long))
+    )
+    per_row = max(0.0, (of_short - _COST_ELEMENTS * per_element) / (_COST_ELEMENTS // short))
+    return round(per_element), round(per_row)
 
 
 @placeholder
