@@ -103,6 +103,26 @@ def elu_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+def geglu(
+    gate: npt.ArrayLike,
+    up: npt.ArrayLike,
+    approximate: str = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def geglu_(
+    gate: npt.NDArray[Any],
+    up: npt.ArrayLike,
+    approximate: str = ...,
+) -> npt.NDArray[Any]: ...
+def geglu_backward(
+    grad: npt.ArrayLike,
+    gate: npt.ArrayLike,
+    up: npt.ArrayLike,
+    approximate: str = ...,
+    out: tuple[npt.NDArray[Any] | None, npt.NDArray[Any] | None] = ...,
+    **keywords: Any,
+) -> Any: ...
 def gelu(
     x: npt.ArrayLike,
     approximate: str = ...,
@@ -121,6 +141,18 @@ def gelu_backward(
     **keywords: Any,
 ) -> Any: ...
 def get_num_threads() -> int: ...
+def glu(
+    x: npt.ArrayLike,
+    axis: int = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> npt.NDArray[Any]: ...
+def glu_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    axis: int = ...,
+    out: npt.NDArray[Any] | None = ...,
+) -> npt.NDArray[Any]: ...
 def hardshrink(
     x: npt.ArrayLike,
     lambd: npt.ArrayLike = ...,
@@ -190,6 +222,37 @@ def log_sigmoid_(
     x: npt.NDArray[Any],
 ) -> npt.NDArray[Any]: ...
 log_sigmoid_backward: np.ufunc
+def log_softmax(
+    x: npt.ArrayLike,
+    axis: int = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def log_softmax_(
+    x: npt.NDArray[Any],
+    axis: int = ...,
+) -> npt.NDArray[Any]: ...
+def log_softmax_backward(
+    grad: npt.ArrayLike,
+    y: npt.ArrayLike,
+    axis: int = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def maxout(
+    x: npt.ArrayLike,
+    axis: int = ...,
+    out: tuple[npt.NDArray[Any] | None, npt.NDArray[Any] | None] = ...,
+    **keywords: Any,
+) -> Any: ...
+def maxout_backward(
+    grad: npt.ArrayLike,
+    indices: npt.ArrayLike,
+    pieces: int,
+    axis: int = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> npt.NDArray[Any]: ...
 mish: np.ufunc
 def mish_(
     x: npt.NDArray[Any],
@@ -221,6 +284,12 @@ def quick_gelu_(
     x: npt.NDArray[Any],
 ) -> npt.NDArray[Any]: ...
 quick_gelu_backward: np.ufunc
+reglu: np.ufunc
+def reglu_(
+    gate: npt.NDArray[Any],
+    up: npt.ArrayLike,
+) -> npt.NDArray[Any]: ...
+reglu_backward: np.ufunc
 relu: np.ufunc
 relu6: np.ufunc
 def relu6_(
@@ -283,6 +352,23 @@ def silu_(
     x: npt.NDArray[Any],
 ) -> npt.NDArray[Any]: ...
 silu_backward: np.ufunc
+def softmax(
+    x: npt.ArrayLike,
+    axis: int = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
+def softmax_(
+    x: npt.NDArray[Any],
+    axis: int = ...,
+) -> npt.NDArray[Any]: ...
+def softmax_backward(
+    grad: npt.ArrayLike,
+    y: npt.ArrayLike,
+    axis: int = ...,
+    out: npt.NDArray[Any] | None = ...,
+    **keywords: Any,
+) -> Any: ...
 def softplus(
     x: npt.ArrayLike,
     beta: npt.ArrayLike = ...,
@@ -347,6 +433,12 @@ def squareplus_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+swiglu: np.ufunc
+def swiglu_(
+    gate: npt.NDArray[Any],
+    up: npt.ArrayLike,
+) -> npt.NDArray[Any]: ...
+swiglu_backward: np.ufunc
 swish: np.ufunc
 def swish_(
     x: npt.NDArray[Any],

@@ -158,9 +158,10 @@ def _known(total: str, *sums: Array) -> tuple[Array, Array | float]:
     factors = np.exp(tops - top)
     others = np.where(at_top, rests, (rests + counts) * factors).sum(-1, keepdims=True)
     others += np.where(at_top, counts, 0).sum(-1, keepdims=True) - 1
+    others += top - top  # NaN where the largest element is infinite
     if total == "inverse":
         return factors / (1 + others), 0.0
-    logarithm = np.log1p(others) + (top - top)
+    logarithm = np.log1p(others)
     high = top + logarithm
     return high, logarithm - (high - top)
 
@@ -478,14 +479,15 @@ def maxout_backward(
     return _maxout_backward(grad, indices, out, axis=axis, **keywords)
 
 
+_function: Any
 for _function, _kernel in (
     (softmax, _softmax),
     (softmax_backward, _softmax_backward),
     (log_softmax, _log_softmax),
     (log_softmax_backward, _log_softmax_backward),
 ):
-    _function.ufunc = _kernel.ufunc  # type: ignore[attr-defined]
-    _function.part_ufunc = _kernel.part  # type: ignore[attr-defined]
-    _function.result_ufunc = _kernel.result  # type: ignore[attr-defined]
+    _function.ufunc = _kernel.ufunc
+    _function.part_ufunc = _kernel.part
+    _function.result_ufunc = _kernel.result
 maxout.ufunc = _maxout  # type: ignore[attr-defined]
 maxout_backward.ufunc = _maxout_backward  # type: ignore[attr-defined]

@@ -18,12 +18,13 @@ import xarray as xr
 from references import REFERENCES
 
 import fastact as fa
-from fastact.activations import CATALOGUE
+from fastact.activations import CATALOGUE, GATED, ROWS
 from fastact.public import NAMES
 
 X = np.array([-2.0, -0.0, 0.5, 3.0], np.float32)
 RELU_X = np.array([0.0, 0.0, 0.5, 3.0], np.float32)
-FUNCTIONS = [name for name in NAMES if name.split("_b")[0].rstrip("_") in (*CATALOGUE, "crelu")]
+KINDS = {*CATALOGUE, *GATED, *ROWS, "crelu", "geglu", "gelu", "glu", "maxout"}
+FUNCTIONS = [name for name in NAMES if name.split("_b")[0].rstrip("_") in KINDS]
 PLAIN = [name for name in REFERENCES if not CATALOGUE[name].parameters]
 
 

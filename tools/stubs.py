@@ -47,7 +47,12 @@ TYPES = {
     "axis": "int",
     "training": "bool",
     "keywords": "Any",
+    "pieces": "int",
 }
+
+
+#: What always returns an array, whatever it is called with.
+ARRAYS = ["crelu", "glu", "glu_backward", "maxout_backward"]
 
 
 def declaration(name: str) -> str:
@@ -57,17 +62,20 @@ def declaration(name: str) -> str:
     if isinstance(function, np.ufunc):
         return f"{name}: np.ufunc"
     in_place = name.endswith("_")
+    first = next(iter(inspect.signature(function).parameters))
     parameters = []
     for p in inspect.signature(function).parameters.values():
         if p.kind is p.KEYWORD_ONLY and "*" not in parameters:
             parameters.append("*")
-        parameters.append(parameter(p, in_place and p.name == "x"))
-    result = "npt.NDArray[Any]" if in_place or name == "crelu" else "Any"
+        parameters.append(parameter(p, in_place and p.name == first))
+    result = "npt.NDArray[Any]" if in_place or name in ARRAYS else "Any"
     return f"def {name}(\n" + "".join(f"    {p},\n" for p in parameters) + f") -> {result}: ..."
 
 
 def parameter(p: inspect.Parameter, is_array: bool) -> str:
     annotation = "npt.NDArray[Any]" if is_array else TYPES.get(p.name, "npt.ArrayLike")
+    if isinstance(p.default, tuple):  # one for each result
+        annotation = f"tuple[{', '.join([annotation] * len(p.default))}]"
     if p.kind is p.VAR_KEYWORD:
         return f"**{p.name}: {annotation}"
     default = "" if p.default is p.empty else " = ..."
