@@ -37,6 +37,7 @@ OPERATORS = {
     "Gelu": lambda x, approximate=b"none": fa.gelu(x, approximate.decode()),
     "HardSigmoid": hard_sigmoid,
     "HardSwish": fa.hardswish,
+    "LogSoftmax": lambda x, axis=-1: fa.log_softmax(x, axis),
     "LeakyRelu": lambda x, alpha=0.01: fa.leaky_relu(x, alpha),
     "Mish": fa.mish,
     "PRelu": lambda x, slope: fa.prelu(x, slope, axis=-1),
@@ -44,6 +45,7 @@ OPERATORS = {
     "Selu": selu,
     "Shrink": shrink,
     "Sigmoid": fa.sigmoid,
+    "Softmax": lambda x, axis=-1: fa.softmax(x, axis),
     "Softplus": fa.softplus,
     "Softsign": fa.softsign,
     "Swish": swish,
@@ -70,7 +72,7 @@ CASES = collected()
 
 
 def test_there_are_tests():
-    assert len(CASES) >= 35
+    assert len(CASES) >= 55
 
 
 @pytest.mark.parametrize("case", CASES)

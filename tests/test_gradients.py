@@ -1,0 +1,163 @@
+"""Every gradient against numerical derivatives in 60 digits."""
+
+from __future__ import annotations
+
+import types
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mp
+
+import fastact as fa
+from fastact import scalar
+from fastact.activations import CATALOGUE, GATED
+
+POINTS = [-30.3, -7.1, -3.2, -1.9, -0.77, -0.3, -0.011, 0.013, 0.41, 0.9, 2.6, 5.3, 11.7, 40.1]
+STEP = mpmath.mpf(10) ** -25
+
+#: The functions of ``scalar``, exact: what is rounded elsewhere has lost nothing here.
+EXACT = {
+    "bounded": lambda x, bound: max(-bound, min(bound, x)),
+    "constant": mp.mpf,
+    "constant_low": lambda digits: mp.mpf(0),
+    "copysign": lambda x, sign: abs(x) if sign >= 0 else -abs(x),
+    "exp": mp.exp,
+    "exp_difference_times": lambda a, b, y: y * mp.exp(a - b),
+    "exp_sum_times": lambda x, low, y: y * mp.exp(x + low),
+    "exp_times": lambda x, y: y * mp.exp(x),
+    "expm1": mp.expm1,
+    "fma": lambda a, b, c: a * b + c,
+    "gaussian_times": lambda t, y: y * mp.exp(-t * t / 2),
+    "gelu_tanh_ratio": lambda x: mp.sqrt(8 / mp.pi) * (1 + mp.mpf("0.044715") * x * x),
+    "gelu_tanh_ratio_low": lambda x: mp.mpf(0),
+    "log1p": mp.log1p,
+    "log1p_of_sum": mp.log1p,
+    "mills": lambda t: mp.ncdf(-t) * mp.exp(t * t / 2),
+    "normal_tail_times": lambda t, y: y * mp.ncdf(-t),
+    "product_low": lambda a, b, product: mp.mpf(0),
+    "quotient": lambda a, b, b_low: a / (b + b_low),
+    "sigmoid_product_slope": lambda x, low, u, slope: (
+        1 / (1 + mp.exp(-x)) * (1 + u * slope / (1 + mp.exp(x)))
+    ),
+    "sigmoid_sum_times": lambda x, low, y: y / (1 + mp.exp(-x - low)),
+    "sigmoid_times": lambda x, y: y / (1 + mp.exp(-x)),
+    "sqrt": mp.sqrt,
+    "tanhshrink_rest": lambda s: (
+        ((mp.sqrt(s) - mp.tanh(mp.sqrt(s))) / (mp.sqrt(s) * s) - mp.mpf(1) / 3) / s
+    ),
+}
+WITH_DERIVATIVE = [name for name, entry in CATALOGUE.items() if entry.derivative is not None]
+
+
+def exact(formula):
+    """A formula of the catalogue with the exact functions in place of the rounded ones."""
+    return types.FunctionType(
+        formula.__code__, {**formula.__globals__, **EXACT}, argdefs=formula.__defaults__
+    )
+
+
+def parameters_of(name):
+    """Numbers that are the same in every type; 1/4 where there is no default."""
+    given = {"threshold": {"threshold": 0.5, "value": 0.25}, "prelu": {"weight": 0.25}}
+    given |= {"rrelu": {"slope": 0.25}, "_relu_at_zero": {"at_zero": 0.5}}
+    defaults = {**CATALOGUE[name].parameters, **given.get(name, {})}
+    return {key: float(value) for key, value in defaults.items()}
+
+
+def test_every_scalar_function_has_an_exact_one():
+    assert set(EXACT) == set(scalar.__all__)
+
+
+@pytest.mark.parametrize("name", WITH_DERIVATIVE)
+def test_a_derivative_is_that_of_its_formula(name):
+    entry, parameters = CATALOGUE[name], parameters_of(name)
+    formula, derivative = exact(entry.formula), exact(entry.derivative)
+    with mpmath.workdps(60):
+        exact_parameters = [mp.mpf(p) for p in parameters.values()]
+        for x in map(mp.mpf, POINTS):
+            right = mp.diff(lambda v: formula(v, *exact_parameters), x, h=STEP)
+            # Literals of the formulas have 17 digits; far out, formulas take the limit.
+            assert abs(derivative(x, *exact_parameters) - right) < 1e-14 * max(abs(right), 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [n for n in WITH_DERIVATIVE if not n.startswith("_")])
+def test_the_compiled_gradient(name, dtype):
+    entry, parameters = CATALOGUE[name], parameters_of(name)
+    keywords = {"lower": 0.25, "upper": 0.25} if name == "rrelu" else parameters
+    x, formula = np.array(POINTS, dtype), exact(entry.formula)
+    backward = getattr(fa, f"{name}_backward")
+    grad = np.linspace(0.5, 2, len(x)).astype(dtype)
+    result = backward(grad, x, **keywords)
+    with mpmath.workdps(60):
+        exact_parameters = [mp.mpf(float(np.dtype(dtype).type(p))) for p in parameters.values()]
+        for g, point, value in zip(grad, x, result, strict=True):
+            slope = mp.diff(lambda v: formula(v, *exact_parameters), mp.mpf(float(point)), h=STEP)
+            eps = float(np.finfo(dtype).eps)
+            limit = 4 * eps * max(abs(slope), 1 / 8) + 1e-18
+            assert abs(mp.mpf(float(value)) - float(g) * slope) < float(g) * limit
+
+
+def gradient(function, arrays, grad):
+    """Of sum(grad * function(*arrays)), by every element of every array."""
+    result = []
+    for k, array in enumerate(arrays):
+        flat = [mp.mpf(float(v)) for v in array]
+        found = []
+        for i in range(len(flat)):
+
+            def along(v, k=k, i=i, flat=flat):
+                moved = [[mp.mpf(float(u)) for u in a] for a in arrays]
+                moved[k] = [*flat[:i], v, *flat[i + 1 :]]
+                return sum(float(g) * y for g, y in zip(grad, function(*moved), strict=True))
+
+            found.append(float(mp.diff(along, flat[i], h=STEP)))
+        result.append(found)
+    return result
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_gated(name):
+    rng = np.random.default_rng(4)
+    grad, gate, up = rng.normal(size=(3, 9))
+    formula = exact(CATALOGUE[GATED[name].activation].formula)
+    with mpmath.workdps(60):
+        right = gradient(
+            lambda a, b: [formula(v) * u for v, u in zip(a, b, strict=True)], (gate, up), grad
+        )
+    if name == "_glu":
+        result = np.split(fa.glu_backward(grad, np.concatenate([up, gate])), 2)[::-1]
+    else:
+        public = name.strip("_").removesuffix("_tanh")
+        keywords = {"approximate": "tanh"} if name.endswith("_tanh") else {}
+        result = getattr(fa, f"{public}_backward")(grad, gate, up, **keywords)
+    np.testing.assert_allclose(result, right, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_rows(name, n):
+    def function(x):
+        e = [mp.exp(v) for v in x]
+        return [v / sum(e) if name == "softmax" else mp.log(v / sum(e)) for v in e]
+
+    rng = np.random.default_rng(5)
+    x, grad = rng.normal(size=(2, n))
+    with mpmath.workdps(60):
+        (right,) = gradient(function, (x,), grad)
+    result = getattr(fa, f"{name}_backward")(grad, getattr(fa, name)(x))
+    np.testing.assert_allclose(result, right, rtol=1e-13, atol=1e-15)
+
+
+def test_maxout():
+    x = np.random.default_rng(6).normal(size=(4, 3))
+    values, indices = fa.maxout(x)
+    grad = np.arange(1.0, 5)
+    step = 1e-6
+    right = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        moved = x.copy()
+        moved[i] += step
+        right[i] = ((fa.maxout(moved)[0] - values) * grad).sum() / step
+    np.testing.assert_allclose(fa.maxout_backward(grad, indices, 3), right, atol=1e-6)
