@@ -17,6 +17,8 @@ An entry is a class body with these names:
 ``derivative_from_output``
     The derivative in terms of the formula's result, where there is one and it differs from
     ``derivative``: gives ``f_backward_from_output``.
+``default_formula``, ``default_derivative``
+    What formula and derivative come down to with the default parameters, where that is simpler.
 ``idiom``, ``backward_idiom``
     What a NumPy user writes today, in terms of ``x``, ``grad``, ``out`` and the parameters: shown
     in the documentation and timed by the benchmarks.
@@ -60,15 +62,16 @@ from fastact.scalar import (
     exp_times,
     expm1,
     fma,
-    gaussian_times,
     gelu_tanh_ratio,
     gelu_tanh_ratio_low,
     log1p,
-    mills,
-    normal_tail_times,
+    logistic_slope,
+    logistic_tail_times,
+    normal_slope,
+    normal_tail_product,
     product_low,
     quotient,
-    sigmoid_product_slope,
+    quotient_of_product,
     sigmoid_sum_times,
     sigmoid_times,
     sqrt,
@@ -97,6 +100,8 @@ class Activation:
     formula: Callable[..., Any]
     derivative: Callable[..., Any] | None = None
     derivative_from_output: Callable[..., Any] | None = None
+    default_formula: Callable[..., Any] | None = None
+    default_derivative: Callable[..., Any] | None = None
     idiom: str = ""
     backward_idiom: str = ""
     reference: str = ""
@@ -111,6 +116,12 @@ class Activation:
         """Names of the parameters after the arrays, with their defaults."""
         parameters = list(inspect.signature(self.formula).parameters.values())[self.arrays :]
         return {p.name: p.default for p in parameters}
+
+    @property
+    def has_defaults(self) -> bool:
+        """Whether there are parameters, and all of them have defaults."""
+        defaults = self.parameters.values()
+        return bool(defaults) and inspect.Parameter.empty not in defaults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -609,6 +620,9 @@ class celu:
         low = 0 if z < -900 else -product_low(z, alpha, x) / alpha
         return 1 if x > 0 else exp_sum_times(z, low, 1)
 
+    def default_derivative(x):
+        return 1 if x > 0 else exp_times(x, 1)
+
 
 @activation
 class quick_gelu:
@@ -623,17 +637,20 @@ class quick_gelu:
     backward_idiom = "(s := 1 / (1 + np.exp(-1.702 * x))) * (1 + 1.702 * x * (1 - s)) * grad"
 
     def formula(x):
-        inside = bounded(x, 1000)
+        t = abs(x)
+        inside = 1000 if t > 1000 else t
         z = constant("1.702") * inside
         low = product_low(constant("1.702"), inside, z) + constant_low("1.702") * inside
-        product = sigmoid_sum_times(z, low, bounded(x, 1000))
-        return x if (x > 1000) | (x == 0) else product
+        tail = logistic_tail_times(z, low, inside)
+        return x - tail if x >= 0 else -tail
 
     def derivative(x):
-        inside = bounded(x, 1000)
+        t = abs(x)
+        inside = 1000 if t > 1000 else t
         z = constant("1.702") * inside
         low = product_low(constant("1.702"), inside, z) + constant_low("1.702") * inside
-        return sigmoid_product_slope(z, low, inside, constant("1.702"))
+        slope = logistic_slope(z, low, z)
+        return 1 - slope if x > 0 else slope
 
 
 @activation
@@ -649,11 +666,16 @@ class silu:
     backward_idiom = "(s := 1 / (1 + np.exp(-x))) * (1 + x * (1 - s)) * grad"
 
     def formula(x):
-        product = sigmoid_times(x, bounded(x, 1000))
-        return x if (x > 1000) | (x == 0) else product
+        t = abs(x)
+        inside = 1000 if t > 1000 else t
+        tail = logistic_tail_times(inside, 0, inside)
+        return x - tail if x >= 0 else -tail
 
     def derivative(x):
-        return sigmoid_product_slope(x, 0, bounded(x, 1000), 1)
+        t = abs(x)
+        inside = 1000 if t > 1000 else t
+        slope = logistic_slope(inside, 0, inside)
+        return 1 - slope if x > 0 else slope
 
 
 @activation
@@ -680,7 +702,7 @@ class mish:
         b = n + 2
         low = (2 - b) + n if n < 2 else (n - b) + 2
         y = bounded(x, 1000)
-        near = quotient(y * n, b, low)
+        near = quotient_of_product(y, n, b, low)
         far = exp_times(below, fma(-y, e * (e + 1) / b, y))
         return x if (x > 20) | (x == 0) else (near if x > -1 else far)
 
@@ -728,10 +750,17 @@ class softplus:
         q = total / beta
         return x if z > threshold else q + (total_low - product_low(q, beta, total)) / beta
 
+    def default_formula(x):
+        positive = x if x > 0 else 0
+        return x if x > 20 else positive + log1p(exp(-abs(x)))
+
     def derivative(x, beta, threshold):
         z = bounded(beta * x, 1000)
         low = 0 if abs(z) > 900 else product_low(beta, x, z)
         return 1 if z > threshold else sigmoid_sum_times(z, low, 1)
+
+    def default_derivative(x):
+        return 1 if x > 20 else sigmoid_times(x, 1)
 
 
 @activation
@@ -977,15 +1006,12 @@ class _gelu:
     """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution's."""
 
     def formula(x):
-        t = abs(x)
-        tail = normal_tail_times(t, bounded(x, 100))
-        return x if x == 0 else (x - tail if x > 0 else tail)
+        tail = normal_tail_product(abs(x))
+        return x - tail if x >= 0 else -tail
 
     def derivative(x):
-        t = abs(x)
-        inside = bounded(t, 100)
-        density = gaussian_times(t, mills(t) - 0.39894228040143267793994605993438 * inside)
-        return 1 - density if x > 0 else density
+        slope = normal_slope(abs(x))
+        return 1 - slope if x > 0 else slope
 
 
 @activation
@@ -993,21 +1019,24 @@ class _gelu_tanh:
     """The approximation of gelu by tanh: x / (1 + e^-z), z = sqrt(8 / pi) * (x + 0.044715 * x^3)."""
 
     def formula(x):
-        inside = bounded(x, 30)
+        t = abs(x)
+        inside = 30 if t > 30 else t
         ratio = gelu_tanh_ratio(inside)
         z = inside * ratio
         low = fma(inside, gelu_tanh_ratio_low(inside), product_low(inside, ratio, z))
-        product = sigmoid_sum_times(z, low, bounded(x, 1000))
-        return x if (x > 1000) | (x == 0) else product
+        tail = logistic_tail_times(z, low, inside)
+        return x - tail if x >= 0 else -tail
 
     def derivative(x):
-        inside = bounded(x, 30)
+        t = abs(x)
+        inside = 30 if t > 30 else t
         ratio = gelu_tanh_ratio(inside)
         ratio_low = gelu_tanh_ratio_low(inside)
         z = inside * ratio
         low = fma(inside, ratio_low, product_low(inside, ratio, z))
-        slope = ratio + fma(2, ratio - constant("1.59576912160573071175978"), 3 * ratio_low)
-        return sigmoid_product_slope(z, low, inside, slope)
+        growth = ratio + fma(2, ratio - constant("1.59576912160573071175978"), 3 * ratio_low)
+        slope = logistic_slope(z, low, inside * growth)
+        return 1 - slope if x > 0 else slope
 
 
 @activation

@@ -41,12 +41,16 @@ def forward(entry: Activation) -> Callable[..., Any]:
     ufunc = forward_ufunc(entry)
     if not entry.parameters:
         return ufunc
+    arguments = ", ".join(entry.parameters)
     return _define(
         entry.name,
         f"x, {_defaults(entry)}, out=None, **keywords",
-        f"{_constraints(entry)}return ufunc(x, {', '.join(entry.parameters)}, out, **keywords)",
+        f"{_by_default(entry, 'x')}{_constraints(entry)}"
+        f"return ufunc(x, {arguments}, out, **keywords)",
         doc=documentation.forward(entry),
+        entry=entry,
         ufunc=ufunc,
+        default_ufunc=_default_ufunc(entry, loops.forward, entry.name, entry.arrays),
     )
 
 
@@ -62,6 +66,7 @@ def in_place(entry: Activation, function: Callable[..., Any]) -> Callable[..., A
         f"    check_in_place('{entry.name}_', x, {entry.keeps_integers})\n"
         f"    raise",
         doc=documentation.in_place(entry),
+        entry=entry,
         function=function,
         check_in_place=check_in_place,
     )
@@ -75,9 +80,12 @@ def backward(entry: Activation) -> Callable[..., Any]:
     return _define(
         f"{entry.name}_backward",
         f"grad, x, {_defaults(entry)}, out=None, **keywords",
-        f"{_constraints(entry)}return ufunc(grad, x, {arguments}, out, **keywords)",
+        f"{_by_default(entry, 'grad, x')}{_constraints(entry)}"
+        f"return ufunc(grad, x, {arguments}, out, **keywords)",
         doc=documentation.backward(entry),
+        entry=entry,
         ufunc=ufunc,
+        default_ufunc=_default_ufunc(entry, loops.backward, f"{entry.name}_backward", 2),
     )
 
 
@@ -116,6 +124,7 @@ def gated_in_place(entry: Gated, function: Callable[..., Any]) -> Callable[..., 
         f"    check_in_place('{entry.name}_', gate, False, 'gate')\n"
         f"    raise",
         doc=documentation.gated_in_place(entry),
+        entry=None,
         function=function,
         check_in_place=check_in_place,
     )
@@ -137,6 +146,16 @@ def backward_ufunc(entry: Activation, name: str = "") -> np.ufunc:
     return elementwise(entry, name or f"{entry.name}_backward", loops.backward, doc, 2, False)
 
 
+def _default_ufunc(entry: Activation, loop: Any, name: str, arrays: int) -> np.ufunc | None:
+    """The ufunc without parameters for calls that give none: NumPy would convert each of them."""
+    if not entry.has_defaults:
+        return None
+    keeps_integers = entry.keeps_integers and loop is loops.forward
+    return elementwise(
+        entry, f"{name}.default_ufunc", loop, "", arrays, keeps_integers, parameters=0
+    )
+
+
 def elementwise(
     entry: Activation,
     name: str,
@@ -145,9 +164,10 @@ def elementwise(
     arrays: int,
     keeps_integers: bool,
     outputs: int = 1,
+    parameters: int | None = None,
 ) -> np.ufunc:
-    """A ufunc of ``arrays`` arrays and the parameters; ``loop`` is what makes its loops."""
-    parameters = len(entry.parameters)
+    """A ufunc of ``arrays`` arrays and all ``parameters``; ``loop`` is what makes its loops."""
+    parameters = len(entry.parameters) if parameters is None else parameters
     if parameters and "." not in name:
         # pickle stores a ufunc by its name, and finds it as an attribute of the function.
         name = f"{name}.ufunc"
@@ -174,22 +194,34 @@ def elementwise(
 # --- Python functions around them ---------------------------------------------------------------
 
 
-def _define(name: str, signature: str, body: str, *, doc: str, **namespace: Any) -> Any:
+def _define(
+    name: str, signature: str, body: str, *, doc: str, entry: Activation | None, **namespace: Any
+) -> Any:
     """A function from source text: it costs a call exactly what it says, and has a signature."""
+    namespace = {name: value for name, value in namespace.items() if value is not None}
     namespace |= {"constrain": constrain, "__name__": "fastact"}
+    namespace |= {f"DEFAULT_{key}": v for key, v in (entry.parameters if entry else {}).items()}
     exec(f"def {name}({signature}):\n{textwrap.indent(body, '    ')}", namespace)
     function = namespace[name]
     function.__doc__ = doc
-    if "ufunc" in namespace:
-        function.ufunc = namespace["ufunc"]
+    for name in {"ufunc", "default_ufunc"} & set(namespace):
+        setattr(function, name, namespace[name])
     return function
 
 
 def _defaults(entry: Activation) -> str:
     return ", ".join(
-        name if default is inspect.Parameter.empty else f"{name}={default}"
+        name if default is inspect.Parameter.empty else f"{name}=DEFAULT_{name}"
         for name, default in entry.parameters.items()
     )
+
+
+def _by_default(entry: Activation, arrays: str) -> str:
+    """Where each argument is the very object in the signature, there is a simpler kernel."""
+    if not entry.has_defaults:
+        return ""
+    tests = [f"{name} is DEFAULT_{name}" for name in entry.parameters]
+    return f"if {' and '.join(tests)}:\n    return default_ufunc({arrays}, out, **keywords)\n"
 
 
 def _constraints(entry: Activation) -> str:

@@ -21,16 +21,17 @@ __all__ = [
     "exp_times",
     "expm1",
     "fma",
-    "gaussian_times",
     "gelu_tanh_ratio",
     "gelu_tanh_ratio_low",
     "log1p",
     "log1p_of_sum",
-    "mills",
-    "normal_tail_times",
+    "logistic_slope",
+    "logistic_tail_times",
+    "normal_slope",
+    "normal_tail_product",
     "product_low",
     "quotient",
-    "sigmoid_product_slope",
+    "quotient_of_product",
     "sigmoid_sum_times",
     "sigmoid_times",
     "sqrt",
@@ -94,14 +95,28 @@ def quotient(a: float, b: float, b_low: float) -> float:
     return a / (b + b_low)
 
 
+def quotient_of_product(a: float, c: float, b: float, b_low: float) -> float:
+    """a c / (b + b_low)"""
+    return a * c / (b + b_low)
+
+
 def copysign(x: float, sign: float) -> float:
     """x with the sign of ``sign``"""
     return math.copysign(x, sign)
 
 
-def sigmoid_product_slope(x: float, low: float, u: float, slope: float) -> float:
-    """The derivative of u / (1 + e^-(x + low)) by u, where x grows with that slope; u is finite."""
-    return sigmoid_sum_times(x, low, 1 + sigmoid_sum_times(-x, -low, u * slope))
+def logistic_tail_times(x: float, low: float, y: float) -> float:
+    """y / (1 + e^(x + low)), for x >= 0 and finite y"""
+    return sigmoid_sum_times(-x, -low, y)
+
+
+def logistic_slope(x: float, low: float, u: float) -> float:
+    """s (1 - u (1 - s)), s = 1 / (1 + e^(x + low)), for x >= 0 and finite u.
+
+    The derivative of u / (1 + e^-x) by x at -x, where u is a multiple of x.
+    """
+    s = sigmoid_sum_times(-x, -low, 1)
+    return s * (1 - u * (1 - s))
 
 
 def bounded(x: float, bound: float) -> float:
@@ -113,11 +128,8 @@ def sqrt(x: float) -> float:
     return math.sqrt(x)
 
 
-def mills(t: float) -> float:
-    """Phi(-t) e^(t^2 / 2) for t >= 0, Phi being the normal distribution's cumulative function.
-
-    Mills' ratio divided by the square root of 2 pi.
-    """
+def _mills(t: float) -> float:
+    """Phi(-t) e^(t^2 / 2): Mills' ratio divided by the square root of 2 pi."""
     if t > 25:  # a continued fraction, where erfc is nearly or altogether 0
         fraction = t
         for k in range(20, 0, -1):
@@ -126,14 +138,16 @@ def mills(t: float) -> float:
     return 0.5 * math.erfc(t / math.sqrt(2)) * math.exp(t * t / 2)
 
 
-def normal_tail_times(t: float, y: float) -> float:
-    """y Phi(-t) for t >= 0 and finite y."""
-    return exp_times(-t * t / 2, y * mills(t))
+def normal_tail_product(t: float) -> float:
+    """t Phi(-t) for t >= 0, Phi being the normal distribution's cumulative function."""
+    return exp_times(-t * t / 2, t * _mills(t)) if t < 1e3 else 0.0
 
 
-def gaussian_times(t: float, y: float) -> float:
-    """y e^(-t^2 / 2), for finite y."""
-    return exp_times(-t * t / 2, y)
+def normal_slope(t: float) -> float:
+    """Phi(-t) - t phi(t) for t >= 0, phi being the normal density."""
+    if t > 1e3:
+        return 0.0
+    return exp_times(-t * t / 2, _mills(t) - t / math.sqrt(2 * math.pi))
 
 
 def gelu_tanh_ratio(x: float) -> float:

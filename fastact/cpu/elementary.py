@@ -47,39 +47,34 @@ CONSTANTS = {
 
 
 def exp_rounded(x):
-    inside = EXP_BOTTOM if x < EXP_BOTTOM else x
-    return fma(inside, LOG2_E, ROUNDER)
+    return fma(x, LOG2_E, ROUNDER)
 
 
-def exp_fraction(x):
-    inside = EXP_BOTTOM if x < EXP_BOTTOM else x
+def exp_fraction(x, low):
     k = exp_rounded(x) - ROUNDER
-    r = fma(k, -LN2_LOW, fma(k, -LN2_HIGH, inside))
+    r = fma(k, -LN2_LOW, fma(k, -LN2_HIGH, x) + low)
     return fma(r * r, polynomial(r, EXP), r)
 
 
+def exp_sum_times(x, low, y):
+    inside = EXP_BOTTOM if x < EXP_BOTTOM else x
+    return scale(fma(y, exp_fraction(inside, low), y), exp_rounded(inside))
+
+
 def exp_times(x, y):
-    return scale(fma(y, exp_fraction(x), y), exp_rounded(x))
+    return exp_sum_times(x, -0.0, y)
 
 
 def exp(x):
     return exp_times(x, 1)
 
 
-def exp_sum_times(x, low, y):
-    p = exp_fraction(x)
-    return scale(fma(y, p + fma(p, low, low), y), exp_rounded(x))
-
-
 def exp_difference_times(a, b, y):
     difference = a - b
     back = difference - a
     low = (a - (difference - back)) - (b + back)
-    rounded = fma(difference, LOG2_E, ROUNDER)
-    k = rounded - ROUNDER
-    r = fma(k, -LN2_LOW, fma(k, -LN2_HIGH, difference) + low)
-    p = fma(r * r, polynomial(r, EXP), r)
-    return 0 if difference < EXP_BOTTOM else scale(fma(y, p, y), rounded)
+    result = scale(fma(y, exp_fraction(difference, low), y), exp_rounded(difference))
+    return 0 if difference < EXP_BOTTOM else result
 
 
 def bounded(x, bound):
@@ -104,10 +99,10 @@ def expm1(x):
 
 def log1p(x):
     # x - x^2 / 2 in two parts, and a rest.
-    square = x * x
-    high = x - 0.5 * square
-    low = (x - high) - 0.5 * square - 0.5 * product_low(x, x, square)
-    return high + fma(x * square, polynomial(x, LOG1P), low)
+    half = -0.5 * x
+    high = fma(half, x, x)
+    low = fma(half, x, x - high)
+    return high + fma(x * (x * x), polynomial(x, LOG1P), low)
 
 
 def log1p_of_sum(x):
@@ -125,44 +120,43 @@ def quotient(a, b, b_low):
     return fma(-excess, inverse, q)
 
 
-def mills(t):
-    # u (1 + d), u = 1 / (2 + SLOPE t), d = t N / D: d is small, so are its errors in the result.
-    # One division for both, 1 / (b D), is 10 % slower.
+def quotient_of_product(a, c, b, b_low):
+    product = a * c
+    inverse = 1 / b
+    q = product * inverse
+    excess = fma(q, b_low, product_low(q, b, product)) - product_low(a, c, product)
+    return fma(-excess, inverse, q)
+
+
+# Phi(-t) e^(t^2 / 2), Mills' ratio but for a factor, is u (1 + d): u = 1 / (2 + SLOPE t), and d =
+# t N / D is small, so are its errors in the result. One division for both, 1 / (b D), is 10 %
+# slower.
+
+
+def mills_rest(t):
+    return t * polynomial(t, MILLS_NUMERATOR) / polynomial(t, MILLS_DENOMINATOR)
+
+
+def normal_tail_product(t):
     inside = MILLS_TOP if t > MILLS_TOP else t
     b = fma(MILLS_SLOPE, inside, 2)
+    b_low = fma(MILLS_SLOPE, inside, 2 - b)
     u = 1 / b
-    d = inside * polynomial(inside, MILLS_NUMERATOR) / polynomial(inside, MILLS_DENOMINATOR)
-    return u + fma(u, d, mills_low(inside, b, u))
-
-
-def mills_low(t, b, u):
-    # What u = 1 / b and b = 2 + SLOPE t have lost.
-    b_low = fma(MILLS_SLOPE, t, 2 - b)
-    return -fma(u, b_low, product_low(u, b, 1)) * u
-
-
-def normal_tail_times(t, y):
-    inside = MILLS_TOP if t > MILLS_TOP else t
-    b = fma(MILLS_SLOPE, inside, 2)
-    u = 1 / b
-    d = inside * polynomial(inside, MILLS_NUMERATOR) / polynomial(inside, MILLS_DENOMINATOR)
-    rest = fma(u, d, mills_low(inside, b, u))
-    ratio = u + rest
-    ratio_low = (u - ratio) + rest
-    product = y * ratio
-    product_rest = fma(y, ratio_low, product_low(y, ratio, product))
+    q = inside * u
+    excess = fma(q, b_low, product_low(q, b, inside))
+    rest = fma(q, mills_rest(inside), -excess * u)
     square = inside * inside
-    low = -0.5 * product_low(inside, inside, square)
-    p = exp_fraction(-0.5 * square)
-    p_sum = p + fma(p, low, low)
-    return scale(product + fma(product, p_sum, product_rest), exp_rounded(-0.5 * square))
+    p = exp_fraction(-0.5 * square, -0.5 * product_low(inside, inside, square))
+    return scale(q + fma(q, p, fma(rest, p, rest)), exp_rounded(-0.5 * square))
 
 
-def gaussian_times(t, y):
+def normal_slope(t):
     inside = MILLS_TOP if t > MILLS_TOP else t
+    u = 1 / fma(MILLS_SLOPE, inside, 2)
+    y = fma(constant("-0.398942280401432677939946"), inside, fma(u, mills_rest(inside), u))
     square = inside * inside
-    low = product_low(inside, inside, square)
-    return exp_sum_times(-0.5 * square, -0.5 * low, y)
+    p = exp_fraction(-0.5 * square, -0.5 * product_low(inside, inside, square))
+    return scale(fma(y, p, y), exp_rounded(-0.5 * square))
 
 
 def gelu_tanh_ratio(x):
@@ -199,15 +193,24 @@ def sigmoid_sum_times(x, low, y):
     return q if x > 0 else exp_sum_times(t, t_low, q)
 
 
-def sigmoid_product_slope(x, low, u, slope):
-    t = -abs(x)
-    t_low = -low if x > 0 else low
-    e = exp_sum_times(t, t_low, 1)
+def logistic_tail_times(x, low, y):
+    below = -x
+    inside = EXP_BOTTOM if below < EXP_BOTTOM else below
+    p = exp_fraction(inside, -low)
+    e = scale(1 + p, exp_rounded(inside))
     b = 1 + e
-    b_low = (1 - b) + e
-    top = (fma(u * slope, e, b) if x > 0 else fma(u, slope, b)) + b_low
-    q = quotient(quotient(top, b, b_low), b, b_low)
-    return q if x > 0 else exp_sum_times(t, t_low, q)
+    q = quotient(y, b, (1 - b) + e)
+    return scale(fma(q, p, q), exp_rounded(inside))
+
+
+def logistic_slope(x, low, u):
+    below = -x
+    inside = EXP_BOTTOM if below < EXP_BOTTOM else below
+    p = exp_fraction(inside, -low)
+    e = scale(1 + p, exp_rounded(inside))
+    b = 1 + e
+    q = quotient(1, b, (1 - b) + e)
+    return scale(fma(q, p, q) * fma(-u, q, 1), exp_rounded(inside))
 
 
 def tanhshrink_rest(s):

@@ -581,10 +581,10 @@ def _independent(**hints: int | None) -> Any:
 #: with a test for overlap, and fall back to scalar code in place.
 independent = _independent()
 
-#: The same, and LLVM shall work on two vectors in turn. Long formulas are bound by the latency of
+#: The same, and LLVM shall work on four vectors in turn. Long formulas are bound by the latency of
 #: their operations: the next vector's do not fit into the CPU's scheduler. LLVM interleaves only
 #: loops that it considers short.
-interleaved = _independent(interleave_count=2)
+interleaved = _independent(interleave_count=4)
 
 #: Eight numbers at once, whatever the widest type in the loop is: where float32 numbers are summed
 #: in float64, LLVM would take four.

@@ -26,6 +26,7 @@ from fastact.cpu.compiler import Unit
 from fastact.dtypes import Kind
 
 __all__ = [
+    "Formula",
     "Operands",
     "backward",
     "call",
@@ -65,28 +66,47 @@ class Operands:
 
 def forward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(x, *parameters)``."""
-    functions = functions_source(operands.kind.compute, value=entry.formula)
-    return _unit(f"{entry.name}-{operands.kind.name}", functions, operands)
+    functions = functions_source(operands.kind.compute, value=_formula(entry, operands, "formula"))
+    return _unit(f"{_name(entry, operands)}-{operands.kind.name}", functions, operands)
 
 
 def backward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = grad * derivative(x, *parameters)``, 0 where the derivative is 0."""
-    names = ", ".join(["x", *entry.parameters])
+    names = ", ".join(["x", *(entry.parameters if operands.parameters else [])])
+    derivative = _formula(entry, operands, "derivative")
     functions = f"""\
-{functions_source(operands.kind.compute, derivative=entry.derivative)}
+{functions_source(operands.kind.compute, derivative=derivative)}
 
 @formula
 def value(grad, {names}):
     slope = derivative({names})
     return select(slope != T(0), T(grad * slope), T(0))
 """
-    return _unit(f"{entry.name}_backward-{operands.kind.name}", functions, operands)
+    return _unit(f"{_name(entry, operands)}_backward-{operands.kind.name}", functions, operands)
+
+
+def _name(entry: Activation, operands: Operands) -> str:
+    return f"{entry.name}_default" if _by_default(entry, operands) else entry.name
+
+
+def _by_default(entry: Activation, operands: Operands) -> bool:
+    """Whether a kernel without parameters is wanted, of a function that has some."""
+    return bool(entry.parameters) and not operands.parameters
+
+
+def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
+    if not _by_default(entry, operands):
+        return Formula(getattr(entry, which))
+    simpler = getattr(entry, f"default_{which}")
+    if simpler is not None:
+        return Formula(simpler)
+    return Formula(getattr(entry, which), entry.parameters)
 
 
 def gated(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(gate) * up``."""
     functions = f"""\
-{functions_source(operands.kind.compute, activation=entry.formula)}
+{functions_source(operands.kind.compute, activation=Formula(entry.formula))}
 
 @formula
 def value(gate, up):
@@ -98,7 +118,13 @@ def value(gate, up):
 def gated_backward(entry: Activation, operands: Operands) -> Unit:
     """Both gradients: those by the gate and by ``up``; 0 where what grad is multiplied by is 0."""
     functions = f"""\
-{functions_source(operands.kind.compute, activation=entry.formula, derivative=entry.derivative)}
+{
+        functions_source(
+            operands.kind.compute,
+            activation=Formula(entry.formula),
+            derivative=Formula(entry.derivative),
+        )
+    }
 
 @formula
 def value0(grad, gate, up):
@@ -116,9 +142,15 @@ def value1(grad, gate, up):
 # --- formulas -----------------------------------------------------------------------------------
 
 
-def functions_source(
-    compute: str, type_name: str = "T", **formulas: Callable[..., Any] | None
-) -> str:
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """A function of the catalogue, and numbers that some of its parameters stand for."""
+
+    function: Callable[..., Any] | None
+    constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def functions_source(compute: str, type_name: str = "T", **formulas: Formula) -> str:
     """The source of formulas under other names, made ready to compile without branches.
 
     The elementary functions that they call, and those that these call, come first. ``type_name`` is
@@ -126,23 +158,25 @@ def functions_source(
     """
     functions: dict[str, str] = {}
     for name, formula in formulas.items():
-        assert formula is not None
         _add_function(functions, formula, name, _Typed(compute, type_name))
     return "\n\n".join(functions.values())
 
 
-def _add_function(
-    functions: dict[str, str], formula: Callable[..., Any], name: str, typed: _Typed
-) -> None:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(formula))).body[0]
+def _add_function(functions: dict[str, str], formula: Formula, name: str, typed: _Typed) -> None:
+    assert formula.function is not None
+    tree = ast.parse(textwrap.dedent(inspect.getsource(formula.function))).body[0]
     assert isinstance(tree, ast.FunctionDef)
     for node in ast.walk(tree):
         called = getattr(elementary, node.id, None) if isinstance(node, ast.Name) else None
         if inspect.isfunction(called) and called.__name__ not in functions:
-            _add_function(functions, called, called.__name__, typed)
+            _add_function(functions, Formula(called), called.__name__, typed)
     tree.name = name
     tree.decorator_list = [ast.Name("formula", ast.Load())]
     tree.args.defaults = []
+    tree.args.args = [a for a in tree.args.args if a.arg not in formula.constants]
+    for parameter, number in formula.constants.items():
+        constant = ast.Assign([ast.Name(parameter, ast.Store())], ast.Constant(number))
+        tree.body.insert(0, constant)
     functions[name] = ast.unparse(ast.fix_missing_locations(typed.visit(tree)))
 
 

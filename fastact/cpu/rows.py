@@ -21,7 +21,7 @@ from collections.abc import Callable
 from fastact.activations import Rows
 from fastact.cpu import elementary
 from fastact.cpu.compiler import Unit
-from fastact.cpu.loops import call, functions_source, unit_of_source
+from fastact.cpu.loops import Formula, call, functions_source, unit_of_source
 from fastact.dtypes import Kind
 
 __all__ = ["maxout", "maxout_backward", "partial", "whole"]
@@ -112,11 +112,11 @@ class _Source:
 
     def functions(self) -> str:
         entry, compute = self.entry, self.kind.compute
-        parts = [functions_source(compute, term=entry.term)]
+        parts = [functions_source(compute, term=Formula(entry.term))]
         if not self.partial:
-            parts.append(functions_source(compute, result=entry.result))
+            parts.append(functions_source(compute, result=Formula(entry.result)))
         if entry.total == "logarithm" and not self.partial:
-            log = functions_source("float64", "A", log1p_of_sum=elementary.log1p_of_sum)
+            log = functions_source("float64", "A", log1p_of_sum=Formula(elementary.log1p_of_sum))
             parts.append(log)
         # A function that two of them call is there twice, and the same.
         return "\n\n".join(parts)
