@@ -642,14 +642,14 @@ class quick_gelu:
         z = constant("1.702") * inside
         low = product_low(constant("1.702"), inside, z) + constant_low("1.702") * inside
         tail = logistic_tail_times(z, low, inside)
-        return x - tail if x >= 0 else -tail
+        return (-0.0 if x < 0 else x) - tail
 
     def derivative(x):
         t = abs(x)
         inside = 1000 if t > 1000 else t
         z = constant("1.702") * inside
         low = product_low(constant("1.702"), inside, z) + constant_low("1.702") * inside
-        slope = logistic_slope(z, low, z)
+        slope = logistic_slope(z, low, z, 1)
         return 1 - slope if x > 0 else slope
 
 
@@ -669,12 +669,12 @@ class silu:
         t = abs(x)
         inside = 1000 if t > 1000 else t
         tail = logistic_tail_times(inside, 0, inside)
-        return x - tail if x >= 0 else -tail
+        return (-0.0 if x < 0 else x) - tail
 
     def derivative(x):
         t = abs(x)
         inside = 1000 if t > 1000 else t
-        slope = logistic_slope(inside, 0, inside)
+        slope = logistic_slope(inside, 0, inside, 1)
         return 1 - slope if x > 0 else slope
 
 
@@ -1007,7 +1007,7 @@ class _gelu:
 
     def formula(x):
         tail = normal_tail_product(abs(x))
-        return x - tail if x >= 0 else -tail
+        return (-0.0 if x < 0 else x) - tail
 
     def derivative(x):
         slope = normal_slope(abs(x))
@@ -1025,7 +1025,7 @@ class _gelu_tanh:
         z = inside * ratio
         low = fma(inside, gelu_tanh_ratio_low(inside), product_low(inside, ratio, z))
         tail = logistic_tail_times(z, low, inside)
-        return x - tail if x >= 0 else -tail
+        return (-0.0 if x < 0 else x) - tail
 
     def derivative(x):
         t = abs(x)
@@ -1034,8 +1034,12 @@ class _gelu_tanh:
         ratio_low = gelu_tanh_ratio_low(inside)
         z = inside * ratio
         low = fma(inside, ratio_low, product_low(inside, ratio, z))
-        growth = ratio + fma(2, ratio - constant("1.59576912160573071175978"), 3 * ratio_low)
-        slope = logistic_slope(z, low, inside * growth)
+        twice = 2 * (ratio - constant("1.59576912160573071175978"))
+        growth = ratio + twice
+        growth_low = (ratio - growth) + twice + 3 * ratio_low
+        u = inside * growth
+        u_low = fma(inside, growth_low, product_low(inside, growth, u))
+        slope = logistic_slope(z, low, u, 1 - u_low)
         return 1 - slope if x > 0 else slope
 
 

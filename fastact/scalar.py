@@ -110,13 +110,14 @@ def logistic_tail_times(x: float, low: float, y: float) -> float:
     return sigmoid_sum_times(-x, -low, y)
 
 
-def logistic_slope(x: float, low: float, u: float) -> float:
+def logistic_slope(x: float, low: float, u: float, one: float) -> float:
     """s (1 - u (1 - s)), s = 1 / (1 + e^(x + low)), for x >= 0 and finite u.
 
-    The derivative of u / (1 + e^-x) by x at -x, where u is a multiple of x.
+    ``one`` is 1, less what u has lost to rounding. The derivative of u / (1 + e^-x) by x at -x,
+    where u is a multiple of x.
     """
     s = sigmoid_sum_times(-x, -low, 1)
-    return s * (1 - u * (1 - s))
+    return s * (one - u * (1 - s))
 
 
 def bounded(x: float, bound: float) -> float:

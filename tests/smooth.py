@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
+import numba
 import numpy as np
 import scipy.special
 
@@ -191,3 +192,20 @@ def ulps(actual: Any, wide: Any) -> Any:
         error = np.where(abs(wide) > largest, np.where(abs(actual) >= info.max, 0, np.inf), error)
     same = (np.isnan(wide) & np.isnan(actual)) | (actual == wide)
     return np.where(same, 0, error)
+
+
+@numba.njit(parallel=True, error_model="numpy")
+def float32_ulps(actual: Any, right: Any) -> Any:
+    """``ulps`` of float32 results, right ones being float64: for billions of them."""
+    errors = np.empty(actual.size, np.float32)
+    bits = right.view(np.int64)
+    for i in numba.prange(actual.size):
+        got, wide = np.float64(actual[i]), right[i]
+        exponent = max(((bits[i] >> 52) & 2047) - 1023, -126)
+        error = abs(got - wide) / 2.0 ** (exponent - 23)
+        if abs(wide) > 3.4028234663852886e38:
+            error = 0.0 if abs(got) > 3.4028234e38 else np.inf
+        if got == wide or (np.isnan(got) and np.isnan(wide)):
+            error = 0.0
+        errors[i] = np.inf if np.isnan(error) else error
+    return errors

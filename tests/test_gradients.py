@@ -32,7 +32,7 @@ EXACT = {
     "gelu_tanh_ratio_low": lambda x: mp.mpf(0),
     "log1p": mp.log1p,
     "log1p_of_sum": mp.log1p,
-    "logistic_slope": lambda x, low, u: 1 / (1 + mp.exp(x)) * (1 - u / (1 + mp.exp(-x))),
+    "logistic_slope": lambda x, low, u, one: 1 / (1 + mp.exp(x)) * (one - u / (1 + mp.exp(-x))),
     "logistic_tail_times": lambda x, low, y: y / (1 + mp.exp(x)),
     "normal_slope": lambda t: mp.ncdf(-t) - t * mp.npdf(t),
     "normal_tail_product": lambda t: t * mp.ncdf(-t),

@@ -145,18 +145,20 @@ def normal_tail_product(t):
     q = inside * u
     excess = fma(q, b_low, product_low(q, b, inside))
     rest = fma(q, mills_rest(inside), -excess * u)
-    square = inside * inside
-    p = exp_fraction(-0.5 * square, -0.5 * product_low(inside, inside, square))
-    return scale(q + fma(q, p, fma(rest, p, rest)), exp_rounded(-0.5 * square))
+    half = -0.5 * inside
+    square = half * inside
+    p = exp_fraction(square, product_low(half, inside, square))
+    return scale(q + fma(q, p, fma(rest, p, rest)), exp_rounded(square))
 
 
 def normal_slope(t):
     inside = MILLS_TOP if t > MILLS_TOP else t
     u = 1 / fma(MILLS_SLOPE, inside, 2)
     y = fma(constant("-0.398942280401432677939946"), inside, fma(u, mills_rest(inside), u))
-    square = inside * inside
-    p = exp_fraction(-0.5 * square, -0.5 * product_low(inside, inside, square))
-    return scale(fma(y, p, y), exp_rounded(-0.5 * square))
+    half = -0.5 * inside
+    square = half * inside
+    p = exp_fraction(square, product_low(half, inside, square))
+    return scale(fma(y, p, y), exp_rounded(square))
 
 
 def gelu_tanh_ratio(x):
@@ -203,14 +205,14 @@ def logistic_tail_times(x, low, y):
     return scale(fma(q, p, q), exp_rounded(inside))
 
 
-def logistic_slope(x, low, u):
+def logistic_slope(x, low, u, one):
     below = -x
     inside = EXP_BOTTOM if below < EXP_BOTTOM else below
     p = exp_fraction(inside, -low)
     e = scale(1 + p, exp_rounded(inside))
     b = 1 + e
     q = quotient(1, b, (1 - b) + e)
-    return scale(fma(q, p, q) * fma(-u, q, 1), exp_rounded(inside))
+    return scale(fma(q, p, q) * fma(-u, q, one), exp_rounded(inside))
 
 
 def tanhshrink_rest(s):
