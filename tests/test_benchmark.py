@@ -29,7 +29,8 @@ QUICK = ["--vs", "numpy", "--seconds", "0.01"]
 
 
 def test_every_activation_is_measured():
-    assert set(SUBJECTS) == {*ACTIVATIONS, "gelu_tanh"}
+    gated, rows = {"reglu", "geglu", "swiglu"}, {"softmax", "log_softmax"}
+    assert set(SUBJECTS) == {*ACTIVATIONS, "gelu_tanh", *gated, *rows}
     for profile in ("smoke", "full"):
         assert {case.name for case in select_profile(profile)} == set(SUBJECTS)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastact.activations import CATALOGUE
+from fastact.activations import CATALOGUE, GATED
 from fastact.dtypes import bfloat16_dtype
 
 __all__ = [
@@ -39,6 +39,8 @@ SIZES = [1, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000]
 #: product on all cores.
 GAPS = ["none", "sleep", "matmul"]
 LIBRARIES = ["fastact", "numpy", "torch"]
+#: Elements of a row, for functions of rows.
+ROW = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Subject:
     torch_backward: str = ""
     #: Elements of the result for each element of x.
     outputs: int = 1
+    #: Arrays x and ``up``; the gradients by both.
+    gated: bool = False
+    #: x consists of rows.
+    rows: bool = False
 
     @property
     def modes(self) -> list[str]:
@@ -92,6 +98,19 @@ _TORCH = {
     "sigmoid": ("sigmoid x", ""),
     "log_sigmoid": ("log_sigmoid x", ""),
     "tanh": ("tanh x", ""),
+    "softmax": ("softmax x -1", "_softmax_backward_data x -1 x.dtype"),
+    "log_softmax": ("log_softmax x -1", "_log_softmax_backward_data x -1 x.dtype"),
+}
+
+_ROWS = {
+    "softmax": (
+        "(e := np.exp(x - x.max(-1, keepdims=True))) / e.sum(-1, keepdims=True)",
+        "x * (grad - (grad * x).sum(-1, keepdims=True))",
+    ),
+    "log_softmax": (
+        "(d := x - x.max(-1, keepdims=True)) - np.log(np.exp(d).sum(-1, keepdims=True))",
+        "grad - np.exp(x) * grad.sum(-1, keepdims=True)",
+    ),
 }
 
 
@@ -138,6 +157,18 @@ def _subjects() -> dict[str, Subject]:
         subjects[name] = Subject(
             name, idiom, backward_idiom, {"PI": math.pi}, passed, "gelu", *_TORCH[name]
         )
+    for name, gated in GATED.items():
+        if gated.idiom and name != "_glu":
+            idiom, backward_idiom = (
+                text.replace("gate", "x") for text in (gated.idiom, gated.backward_idiom)
+            )
+            public = name.strip("_")
+            parameters = {"PI": math.pi}
+            subjects[public] = Subject(
+                public, idiom, backward_idiom, parameters, ", up", gated=True
+            )
+    for name, (idiom, backward_idiom) in _ROWS.items():
+        subjects[name] = Subject(name, idiom, backward_idiom, {}, "", "", *_TORCH[name], rows=True)
     subjects["crelu"] = Subject(
         "crelu",
         "np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], out=out)",
@@ -170,7 +201,17 @@ class Case:
     @property
     def bytes_moved(self) -> int:
         """Bytes that a call has to read and write at least."""
-        return self.array_bytes * (1 + self.subject.outputs + (self.mode == "backward"))
+        backward = self.mode == "backward"
+        arrays = 1 + self.subject.outputs + backward + self.subject.gated * (1 + backward)
+        return self.array_bytes * arrays
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of x: rows of 100 elements, where that is possible."""
+        if not self.subject.rows:
+            return (self.n,)
+        row = ROW if self.n % ROW == 0 else self.n
+        return (self.n // row, row)
 
     @property
     def array_bytes(self) -> int:
@@ -205,8 +246,12 @@ def _fastact(case: Case) -> str:
         "out": f"f(x{passed}, out=out)",
         "fresh": f"f(x{passed})",
         "in-place": f"f_(x{passed})",
-        "backward": f"f_backward(grad, x{passed}, out=out)",
+        "backward": f"f_backward(grad, x{passed}, out={_out(case)})",
     }[case.mode]
+
+
+def _out(case: Case) -> str:
+    return "(out, out2)" if case.subject.gated else "out"
 
 
 def _numpy(case: Case) -> str:
@@ -214,6 +259,11 @@ def _numpy(case: Case) -> str:
         return ""
     if case.mode == "fresh":
         return case.subject.idiom.replace("out=out", "out=None")
+    if case.mode == "backward" and case.subject.gated:
+        pair = ast.parse(case.subject.backward_idiom, mode="eval").body
+        assert isinstance(pair, ast.Tuple)
+        by_gate, by_up = (_into_out(ast.unparse(gradient)) for gradient in pair.elts)
+        return f"({by_gate}, {by_up.replace('out=out', 'out=out2')})"
     if case.mode == "backward":
         return _into_out(case.subject.backward_idiom)
     text = _into_out(case.subject.idiom)

@@ -116,14 +116,20 @@ def contest(case: Case, libraries: Iterable[str]) -> dict[str, Contender]:
     dtype = numpy_dtype(case.dtype)
     x = numbers(case.n, dtype, seed=0)
     grad = numbers(case.n * case.subject.outputs, dtype, seed=1) if case.mode == "backward" else x
+    arrays = {"x": x, "grad": grad}
+    if case.subject.gated:
+        arrays["up"] = numbers(case.n, dtype, seed=2)
+        arrays["out2"] = like(x, position=3)
+    if case.subject.rows:
+        arrays = {name: array.reshape(case.shape) for name, array in arrays.items()}
     contenders = {}
     for library in libraries:
         if not case.statement(library):
             continue
         if library == "torch":
-            contender = _torch_contender(case, x, grad)
+            contender = _torch_contender(case, arrays)
         else:
-            contender = _contender(case, library, {"x": x, "grad": grad})
+            contender = _contender(case, library, arrays)
         if contender is not None:
             contenders[library] = contender
     return contenders
@@ -158,6 +164,8 @@ def _contender(case: Case, library: str, names: dict[str, Any]) -> Contender:
 
     out = like(x, case.n * (1 if case.mode == "backward" else case.subject.outputs), position=2)
     out.fill(np.nan)
+    if case.subject.rows:
+        out = out.reshape(case.shape)
     names["out"] = out
     return Contender(case.statement(library), _converted(names, convert), lambda: out)
 
@@ -167,7 +175,7 @@ def _in_place(
 ) -> Contender:
     x = names["x"]
     count = min(COPIES, max(1, COPIES_BYTES // max(1, x.nbytes)))
-    copies = [like(x) for _ in range(count)]
+    copies = [like(x).reshape(x.shape) for _ in range(count)]
 
     def restore() -> None:
         for copy in copies:
@@ -214,7 +222,7 @@ def _from_torch(tensor: Any, dtype: np.dtype[Any]) -> Array:
     return tensor.numpy()
 
 
-def _torch_contender(case: Case, x: Array, grad: Array) -> Contender | None:
+def _torch_contender(case: Case, arrays: dict[str, Any]) -> Contender | None:
     """PyTorch's, by the way that costs the least for each call; None if it has no such function."""
     if not available("torch"):
         return None
@@ -223,7 +231,7 @@ def _torch_contender(case: Case, x: Array, grad: Array) -> Contender | None:
     torch.set_num_threads(fa.get_num_threads())
     for operator in _torch_operators(case):
         try:
-            contender = _contender(case, "torch", {"x": x, "grad": grad, "op": operator})
+            contender = _contender(case, "torch", {**arrays, "op": operator})
             contender.call()
         except (AttributeError, RuntimeError, TypeError):
             continue  # no such form
@@ -242,9 +250,10 @@ def _torch_operators(case: Case) -> Iterator[Callable[..., Any]]:
             if hasattr(module, name):
                 yield getattr(module, name)
     packet = getattr(torch.ops.aten, name, None)
-    overload = {"out": "out", "backward": "grad_input"}.get(case.mode, "default")
-    if hasattr(packet, overload):
-        yield getattr(packet, overload)
+    overloads = {"out": ["out"], "backward": ["grad_input", "out"]}.get(case.mode, ["default"])
+    for overload in overloads:
+        if hasattr(packet, overload):
+            yield getattr(packet, overload)
 
 
 @functools.cache
@@ -271,7 +280,7 @@ def like(x: Array, n: int | None = None, position: int = 0) -> Array:
     offset within its page that depends on ``position``: loads and stores that agree in the lowest
     12 bits of their addresses wait for each other.
     """
-    nbytes = (len(x) if n is None else n) * x.itemsize
+    nbytes = (x.size if n is None else n) * x.itemsize
     memory = np.empty(nbytes + 2 * PAGE, np.uint8)
     start = -memory.ctypes.data % PAGE + position * 9 * 64
     return memory[start : start + nbytes].view(x.dtype)
@@ -304,6 +313,7 @@ def check(case: Case, contenders: dict[str, Contender]) -> None:
 
 def _some(array: Array) -> Array:
     """Up to about a million elements from everywhere, both ends among them."""
+    array = array.reshape(-1)
     some = np.concatenate([array[:: 1 + len(array) // PERIOD], array[-100:]])
     return some.astype(np.float64)
 
