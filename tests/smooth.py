@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,11 @@ import ml_dtypes
 import numba
 import numpy as np
 import scipy.special
+
+from fastact.cpu.compiler import cpu_features
+
+#: Where products are rounded before something is added to them, everything is rounded more often.
+FUSED = "+fma" in cpu_features().split(",") or platform.machine().lower() in ("arm64", "aarch64")
 
 
 @dataclasses.dataclass(frozen=True)

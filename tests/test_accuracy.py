@@ -9,17 +9,14 @@ is our own float64, which the other tests have measured.
 
 from __future__ import annotations
 
-import platform
-
 import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
-from smooth import SMOOTH, expected, float32_ulps, ulps
+from smooth import FUSED, SMOOTH, expected, float32_ulps, ulps
 
 import fastact as fa
 from fastact.activations import CATALOGUE
-from fastact.cpu.compiler import cpu_features
 
 CASES = [(name, i) for name, smooth in SMOOTH.items() for i in range(len(smooth.parameters))]
 #: Where the derivative crosses zero no relative error can be small: what is bounded nearby is the
@@ -78,12 +75,8 @@ def assert_accurate(name, mode, x, i, allowed):
 
 def limit(name, mode, i):
     """Ulps allowed; other parameters than the defaults, and a CPU without FMA, round more often."""
-    fused = "+fma" in cpu_features().split(",") or platform.machine().lower() in (
-        "arm64",
-        "aarch64",
-    )
     allowed = 4 if mode == "backward" else 2 if i == 0 else 2.5
-    return allowed if fused else allowed + 1
+    return allowed if FUSED else allowed + 1
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])

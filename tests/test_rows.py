@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import xarray as xr
-from smooth import ulps
+from smooth import FUSED, ulps
 
 import fastact as fa
 from fastact import rows
@@ -86,7 +86,7 @@ def test_against_a_wider_type(name, shape, dtype):
             assert y.dtype == x.dtype
             right = reference(wide(x), axis)
             # float64: log_softmax where all but one element count for next to nothing.
-            assert ulps(y, right).max() <= (3 if dtype == "float64" else 2)
+            assert ulps(y, right).max() <= (3 if dtype == "float64" or not FUSED else 2)
             result = getattr(fa, f"{name}_backward")(grad, y, axis)
             assert result.dtype == x.dtype
             right = reference_backward(wide(grad), wide(y), axis)
@@ -135,10 +135,11 @@ def test_few_long_rows(name, shape, dtype, monkeypatch):
     result = getattr(fa, f"{name}_backward")(grad, y, axis)
     assert taken == [name, f"{name}_backward"]
     whole = getattr(fa, name).ufunc(x, axis=axis)
-    limit = 2 if dtype == "float32" else 4
+    whole_limit = 2 if FUSED else 3
+    limit = whole_limit if dtype == "float32" else 4
     right = REFERENCES[name][0](wide(x), axis)
     assert ulps(y, right).max() <= limit
-    assert ulps(whole, right).max() <= 2
+    assert ulps(whole, right).max() <= whole_limit
     right = REFERENCES[name][1](wide(grad), wide(y), axis)
     scale = abs(grad).max() if name == "softmax" else abs(grad).sum(axis).max()
     assert abs(wide(result) - right).max() <= 2 * np.finfo(dtype).eps * scale
