@@ -15,6 +15,7 @@ from fastact.activations import CATALOGUE
 from fastact.functions import (
     backward_ufunc,
     check_in_place,
+    check_out,
     constrain,
     forward_ufunc,
     select_approximation,
@@ -475,11 +476,10 @@ def crelu(x: npt.ArrayLike, axis: int = -1, out: Array | None = None) -> Array:
     shape = (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
     if out is None:
         out = np.empty(shape, _relu.resolve_dtypes((x.dtype, None))[-1])
-    elif not isinstance(out, np.ndarray) or out.shape != shape:
-        got = getattr(out, "shape", type(out).__name__)
-        raise ValueError(f"crelu: out must be an ndarray of shape {shape}, got {got}")
-    elif np.may_share_memory(x, out):
-        x = x.copy()
+    else:
+        check_out("crelu", out, shape)
+        if np.may_share_memory(x, out):
+            x = x.copy()
     positive, negative = halves("crelu", out, axis)
     _relu(x, positive)
     _relu_of_negative(x, negative)

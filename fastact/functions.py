@@ -26,6 +26,9 @@ __all__ = [
     "backward",
     "backward_from_output",
     "backward_ufunc",
+    "check_in_place",
+    "check_out",
+    "constrain",
     "elementwise",
     "forward",
     "forward_ufunc",
@@ -151,8 +154,9 @@ def _default_ufunc(entry: Activation, loop: Any, name: str, arrays: int) -> np.u
     if not entry.has_defaults:
         return None
     keeps_integers = entry.keeps_integers and loop is loops.forward
+    doc = f"The kernel of ``{name}`` for calls with default parameters."
     return elementwise(
-        entry, f"{name}.default_ufunc", loop, "", arrays, keeps_integers, parameters=0
+        entry, f"{name}.default_ufunc", loop, doc, arrays, keeps_integers, parameters=0
     )
 
 
@@ -245,6 +249,13 @@ def select_approximation(function: str, ufuncs: dict[str, np.ufunc], approximate
     if ufunc is None:
         raise ValueError(f"{function}: approximate must be 'none' or 'tanh', got {approximate!r}")
     return ufunc
+
+
+def check_out(function: str, out: Any, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless ``out`` is an array of that shape."""
+    if not isinstance(out, np.ndarray) or out.shape != shape:
+        got = getattr(out, "shape", type(out).__name__)
+        raise ValueError(f"{function}: out must be an ndarray of shape {shape}, got {got}")
 
 
 def check_in_place(function: str, x: Any, integers: bool, name: str = "x") -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.activations import GATED
-from fastact.functions import check_in_place, gated, gated_backward, select_approximation
+from fastact.functions import check_in_place, check_out, gated, gated_backward, select_approximation
 from fastact.halves import halves
 
 Array = npt.NDArray[Any]
@@ -204,9 +204,8 @@ def glu_backward(
     if out is None:
         dtypes = (grad.dtype, gate.dtype, up.dtype, None, None)
         out = np.empty_like(x, _glu_backward.resolve_dtypes(dtypes)[-1])
-    elif not isinstance(out, np.ndarray) or out.shape != x.shape:
-        got = getattr(out, "shape", type(out).__name__)
-        raise ValueError(f"glu_backward: out must be an ndarray of shape {x.shape}, got {got}")
+    else:
+        check_out("glu_backward", out, x.shape)
     by_up, by_gate = halves("glu_backward", out, axis)
     _glu_backward(grad, gate, up, out=(by_gate, by_up))
     return out

@@ -18,7 +18,7 @@ from fastact.cpu import loops, rows
 from fastact.cpu.compiler import Unit
 from fastact.cpu.ufunc import Loop, Shape, make
 from fastact.dtypes import BFLOAT16, FLOATS, Kind, bfloat16_dtype
-from fastact.functions import check_in_place, elementwise
+from fastact.functions import check_in_place, check_out, elementwise
 
 Array = npt.NDArray[Any]
 
@@ -471,11 +471,8 @@ def maxout_backward(
     if out is None:
         dtype = _maxout_backward.resolve_dtypes((grad.dtype, indices.dtype, None))[-1]
         out = np.empty(shape, dtype)
-    elif not isinstance(out, np.ndarray) or list(out.shape) != shape:
-        got = getattr(out, "shape", type(out).__name__)
-        raise ValueError(
-            f"maxout_backward: out must be an ndarray of shape {tuple(shape)}, got {got}"
-        )
+    else:
+        check_out("maxout_backward", out, tuple(shape))
     return _maxout_backward(grad, indices, out, axis=axis, **keywords)
 
 
