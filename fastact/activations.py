@@ -72,6 +72,7 @@ from fastact.scalar import (
     product_low,
     quotient,
     quotient_of_product,
+    quotient_squared,
     sigmoid_sum_times,
     sigmoid_times,
     sqrt,
@@ -649,7 +650,7 @@ class quick_gelu:
         inside = 1000 if t > 1000 else t
         z = constant("1.702") * inside
         low = product_low(constant("1.702"), inside, z) + constant_low("1.702") * inside
-        slope = logistic_slope(z, low, z, 1)
+        slope = logistic_slope(z, low, z, 1 - low)
         return 1 - slope if x > 0 else slope
 
 
@@ -711,17 +712,18 @@ class mish:
         e = exp(below)
         n = fma(e, e, 2 * e)
         b = n + 2
-        low = (2 - b) + n if n < 2 else (n - b) + 2
+        n_low = fma(e, e, 2 * e - n)
+        low = ((2 - b) + n if n < 2 else (n - b) + 2) + n_low
         # (e + 2) (n + 2) + 4 x (1 + e), over (n + 2)^2
         y = 4 * bounded(x, 1000)
         top = fma(fma(e + 4, e, 6 + y), e, 4 + y)
-        factor = quotient(quotient(top, b, low), b, low)
+        near = quotient_of_product(e, quotient(top, b, low), b, low)
         # The same as 1 minus something, which is small where x is positive.
         above = 1 + (y * fma(e, e, e) - 2 * b) / (b * b)
-        # Where the result hardly depends on e, the one that factor has been made of is better.
-        near = e * factor
+        # Below, e is next to nothing, and what it is multiplied by 1 + x.
+        far = exp_times(below, fma(0.25, y, 1))
         close = above if x > 0 else near
-        return 1 if x > 20 else (close if x > -1 else exp_times(below, factor))
+        return 1 if x > 20 else (close if x > -80 else far)
 
 
 @activation
@@ -891,15 +893,14 @@ class tanhshrink:
         third = constant("0.333333333333333333333333333333")
         third_low = constant_low("0.333333333333333333333333333333")
         rest = fma(square, tanhshrink_rest(square), third_low)
-        small = fma(cube, third, fma(cube, rest, cube_low * third))
+        small = fma(cube, third, fma(cube, rest, cube_low * (third + rest)))
         large = (t - 1) + 2 / (exp(bounded(2 * t, 43)) + 1)
         return x if x == 0 else small if t < 1 else (large if x > 0 else -large)
 
     def derivative(x):
         e = expm1(2 * abs(bounded(x, 30)))
         b = e + 2
-        q = quotient(e, b, (2 - b) + e if e < 2 else (e - b) + 2)
-        return q * q
+        return quotient_squared(e, b, (2 - b) + e if e < 2 else (e - b) + 2)
 
 
 @activation
@@ -958,10 +959,12 @@ class dish:
         square = 1 + x * x
         w = 1 / square
         w_low = -(product_low(w, square, 1) + w * fma(x, x, 1 - square)) * w
-        odd = (x / sqrt(square)) * (1 + w)
+        ratio = x / sqrt(square)
+        odd = fma(ratio, w, ratio)
         # Where x is negative and large, 1 + odd would cancel.
-        factor = fma(w, w, w - 1) + w_low * (1 + 2 * w)
-        falling = fma(factor, w, factor * w_low) / (1 - odd)
+        factor = fma(w, 1 + w, -1) + w_low * (1 + 2 * w)
+        b = 1 - odd
+        falling = quotient(fma(factor, w, factor * w_low), b, (1 - b) - odd)
         far = t if t > 1e9 else 1
         beyond = 1 if x > 0 else -0.25 / far / far
         return beyond if t > 1e9 else 0.5 * (1 + odd if x > -0.4 else falling)

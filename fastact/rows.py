@@ -107,12 +107,10 @@ class _RowFunction:
         start = 0
         for views in zip(*map(_parts, [*(kept or arrays), out]), strict=True):
             columns = slice(start, start := start + views[0].shape[-2])
-            one = (
-                (first, second)
-                if first.shape[-1] == 1
-                else (first[..., columns], second[..., columns])
-            )
-            self.result(*views[:-1], *(v[..., np.newaxis] for v in one), views[-1])
+            if first.shape[-1] == 1:  # the same for all parts of a row
+                columns = slice(None)
+            known = (part[..., columns, np.newaxis] for part in (first, second))
+            self.result(*views[:-1], *known, views[-1])
 
 
 def _splits(arrays: tuple[Any, ...], axis: int, out: Array | None) -> bool:

@@ -32,6 +32,7 @@ __all__ = [
     "product_low",
     "quotient",
     "quotient_of_product",
+    "quotient_squared",
     "sigmoid_sum_times",
     "sigmoid_times",
     "sqrt",
@@ -98,6 +99,11 @@ def quotient(a: float, b: float, b_low: float) -> float:
 def quotient_of_product(a: float, c: float, b: float, b_low: float) -> float:
     """a c / (b + b_low)"""
     return a * c / (b + b_low)
+
+
+def quotient_squared(a: float, b: float, b_low: float) -> float:
+    """(a / (b + b_low))^2"""
+    return (a / (b + b_low)) ** 2
 
 
 def copysign(x: float, sign: float) -> float:

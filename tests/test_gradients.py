@@ -37,6 +37,7 @@ EXACT = {
     "normal_slope": lambda t: mp.ncdf(-t) - t * mp.npdf(t),
     "normal_tail_product": lambda t: t * mp.ncdf(-t),
     "product_low": lambda a, b, product: mp.mpf(0),
+    "quotient_squared": lambda a, b, b_low: (a / (b + b_low)) ** 2,
     "quotient_of_product": lambda a, c, b, b_low: a * c / (b + b_low),
     "quotient": lambda a, b, b_low: a / (b + b_low),
     "sigmoid_sum_times": lambda x, low, y: y / (1 + mp.exp(-x - low)),

@@ -120,6 +120,13 @@ def quotient(a, b, b_low):
     return fma(-excess, inverse, q)
 
 
+def quotient_squared(a, b, b_low):
+    inverse = 1 / b
+    q = a * inverse
+    excess = fma(q, b_low, product_low(q, b, a))
+    return fma(q, q, -2 * q * (excess * inverse))
+
+
 def quotient_of_product(a, c, b, b_low):
     product = a * c
     inverse = 1 / b

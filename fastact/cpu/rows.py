@@ -77,6 +77,13 @@ second = ((top - (first - back)) + (near - back)) + T(logarithm - A(near))
 """,
 }
 
+#: float64 has digits enough.
+_INVERSE_OF_FLOAT32 = """\
+inverse = A(1) / total
+first = T(inverse)
+second = T(inverse - A(first))
+"""
+
 
 class _Source:
     """Makes the source of one loop."""
@@ -138,11 +145,9 @@ one = select(other, T(0), T(1))
 
     def known(self) -> str:
         """What ``result`` gets to know of the total."""
-        source = _TOTALS[self.entry.total]
-        if self.kind.compute == "float32":  # float64 has digits enough
-            source = source.replace(" - lost * inverse", "")
-            source = "".join(line for line in source.splitlines(True) if "lost" not in line)
-        return source
+        if self.entry.total == "inverse" and self.kind.compute == "float32":
+            return _INVERSE_OF_FLOAT32
+        return _TOTALS[self.entry.total]
 
     def values(self, read: Callable[[int], str]) -> str:
         return "".join(f"x{k} = {read(k)}\n" for k in self.inputs)
