@@ -5,10 +5,11 @@ type that is computed in, ``polynomial(x, NAME)`` becomes a chain of multiply-ad
 coefficients of that type, and names in capitals are numbers of the tables below. NaN goes through
 all of them. They are correct without fused multiply-add, and fastest with it.
 
-The exponential is e^x = 2^k (1 + p), ``exp_rounded`` giving k and ``exp_fraction`` p (what both
-compute, LLVM computes once): k = x / log 2 rounded, r = x - k log 2 in two steps, the first
-exact; p = r + r^2 q(r). Rounding to an integer is an addition of 1.5 * 2^23 (2^52), which leaves
-the integer in the lowest bits. See Muller, Elementary Functions, 3rd edition, 2016, chapter 11.
+The exponential is e^x = 2^k (1 + p), ``exp_rounded`` giving k and ``exp_fraction`` p, of x and what
+x has lost to rounding (what both compute, LLVM computes once): k = x / log 2 rounded, r = x - k log 2
+in two steps, the first exact; p = r + r^2 q(r). Rounding to an integer is an addition of 1.5 * 2^23
+(2^52), which leaves the integer in the lowest bits. See Muller, Elementary Functions, 3rd edition,
+2016, chapter 11.
 """
 # mypy: disable-error-code="no-untyped-def, name-defined, no-untyped-call"
 # ruff: noqa: F821
@@ -19,7 +20,7 @@ import math
 
 __all__ = ["CONSTANTS", "MILLS_SLOPE"]
 
-#: A little more than sqrt(2 pi), and exact: the coefficients of ``mills`` are fitted with it.
+#: A little more than sqrt(2 pi), and exact: the coefficients of ``mills_rest`` are fitted with it.
 MILLS_SLOPE = 2.5078125
 
 #: By the type that is computed in. EXP_BOTTOM is where y e^x is 0 for any y of a formula, MILLS_TOP
