@@ -7,9 +7,9 @@ all of them. They are correct without fused multiply-add, and fastest with it.
 
 The exponential is e^x = 2^k (1 + p), ``exp_rounded`` giving k and ``exp_fraction`` p, of x and what
 x has lost to rounding (what both compute, LLVM computes once): k is x / log 2 rounded, r = x - k
-log 2 in two steps, the first exact; p = r + r^2 q(r). Rounding to an integer is an addition of 1.5 * 2^23
-(2^52), which leaves the integer in the lowest bits. See Muller, Elementary Functions, 3rd edition,
-2016, chapter 11.
+log 2 in two steps, the first exact; p = r + r^2 q(r). Rounding to an integer is an addition of 1.5
+* 2^23 (2^52), which leaves the integer in the lowest bits. See Muller, Elementary Functions, 3rd
+edition, 2016, chapter 11.
 """
 # mypy: disable-error-code="no-untyped-def, name-defined, no-untyped-call"
 # ruff: noqa: F821
