@@ -100,7 +100,11 @@ def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
     simpler = getattr(entry, f"default_{which}")
     if simpler is not None:
         return Formula(simpler)
-    return Formula(getattr(entry, which), entry.parameters)
+    constants = entry.parameters
+    if operands.kind.name == "float16":
+        # NumPy rounds parameters that are given to float16: the result must not depend on that.
+        constants = {name: float(np.float16(number)) for name, number in constants.items()}
+    return Formula(getattr(entry, which), constants)
 
 
 def gated(entry: Activation, operands: Operands) -> Unit:
