@@ -11,6 +11,7 @@ array-likes work as in NumPy. Nothing is compiled at import; a name is built whe
 a kernel when it is first called, and compiled kernels are kept on disk.
 """
 
+import os as _os
 from typing import Any
 
 from fastact import public as _public
@@ -26,3 +27,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_public.NAMES})
+
+
+if _os.environ.get("FASTACT_MEMORY"):
+    from fastact.memory import enable_from_environment as _enable_memory
+
+    _enable_memory()

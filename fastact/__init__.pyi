@@ -253,6 +253,7 @@ def maxout_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> npt.NDArray[Any]: ...
+from fastact import memory as memory
 mish: np.ufunc
 def mish_(
     x: npt.NDArray[Any],

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 
-from fastact.cpu import compiler, pool
+from fastact.cpu import compiler, machine, pool
 
 __all__ = ["configuration", "package_version", "show_config"]
 
@@ -23,8 +23,9 @@ def configuration() -> dict[str, str]:
         **{name: package_version(name) for name in ("numpy", "numba", "llvmlite", "ml_dtypes")},
         "CPU": compiler.cpu_name(),
         "vector extensions": " ".join(_vector_extensions()) or "baseline",
-        "last-level cache": f"{pool.last_level_cache() >> 20} MiB",
-        "threads": f"{pool.get_num_threads()} (this process may use {pool.available_cpus()} CPUs)",
+        "last-level cache": f"{machine.last_level_cache() >> 20} MiB",
+        "threads": f"{pool.get_num_threads()} "
+        f"(this process may use {machine.available_cpus()} CPUs)",
         "threading layer": pool.threading_layer(),
         "kernel cache": f"{directory} ({len(kernels)} kernels, {size / 2**20:.1f} MiB"
         f"{'' if writable else ', not writable'})",

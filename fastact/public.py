@@ -45,6 +45,7 @@ _ELSEWHERE = {
     "set_num_threads": "fastact.cpu.pool",
     "show_config": "fastact.config",
 }
+_MODULES = ["memory"]
 _FORMS = ("", "_", "_backward")
 _DERIVED = [
     *(f"{name}{form}" for name in _ENTRIES for form in _FORMS if f"{name}{form}" not in _COMPOSED),
@@ -57,7 +58,7 @@ _DERIVED = [
 ]
 _OTHER_NAMES = {f"{a}{form}": f"{name}{form}" for a, name in _ALIASES.items() for form in _FORMS}
 
-NAMES = sorted({*_ELSEWHERE, *_DERIVED, *_OTHER_NAMES})
+NAMES = sorted({*_ELSEWHERE, *_DERIVED, *_OTHER_NAMES, *_MODULES})
 
 
 @functools.cache
@@ -65,6 +66,8 @@ def build(name: str) -> Any:
     """The public object of this name."""
     if name in _OTHER_NAMES:
         return build(_OTHER_NAMES[name])
+    if name in _MODULES:
+        return importlib.import_module(f"fastact.{name}")
     if name in _ELSEWHERE:
         return _as_public(getattr(importlib.import_module(_ELSEWHERE[name]), name))
     if name not in _DERIVED:

@@ -13,7 +13,7 @@ from programs import run
 from references import assert_same_bits
 
 import fastact as fa
-from fastact.cpu import layout, pool
+from fastact.cpu import layout, machine, pool
 
 RNG = np.random.default_rng(2)
 LINUX_POOL = pytest.mark.skipif(pool.threading_layer() != "pool", reason="needs the worker pool")
@@ -55,7 +55,7 @@ def test_any_size_on_any_number_of_threads(n, threads):
 
 def test_thread_count_settings():
     default = fa.get_num_threads()
-    assert 1 <= default <= pool.available_cpus()
+    assert 1 <= default <= machine.available_cpus()
     with fa.num_threads(3):
         assert fa.get_num_threads() == 3
         with fa.num_threads(1):
@@ -85,22 +85,22 @@ def test_cgroup_quotas(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
 
-    assert pool._cgroup_quota(tmp_path) is None
+    assert machine.cgroup_quota(tmp_path) is None
     write("proc/self/cgroup", "0::/user/job\n")
-    assert pool._cgroup_quota(tmp_path) is None
+    assert machine.cgroup_quota(tmp_path) is None
     write("sys/fs/cgroup/user/job/cpu.max", "max 100000\n")
-    assert pool._cgroup_quota(tmp_path) is None
+    assert machine.cgroup_quota(tmp_path) is None
     write("sys/fs/cgroup/user/cpu.max", "250000 100000\n")
-    assert pool._cgroup_quota(tmp_path) == 2.5
+    assert machine.cgroup_quota(tmp_path) == 2.5
     write("sys/fs/cgroup/user/job/cpu.max", "150000 100000\n")
-    assert pool._cgroup_quota(tmp_path) == 1.5
+    assert machine.cgroup_quota(tmp_path) == 1.5
     write("proc/self/cgroup", "4:cpu,cpuacct:/box\n3:memory:/box\n")
-    assert pool._cgroup_quota(tmp_path) is None
+    assert machine.cgroup_quota(tmp_path) is None
     write("sys/fs/cgroup/cpu/box/cpu.cfs_quota_us", "-1\n")
     write("sys/fs/cgroup/cpu/box/cpu.cfs_period_us", "100000\n")
-    assert pool._cgroup_quota(tmp_path) is None
+    assert machine.cgroup_quota(tmp_path) is None
     write("sys/fs/cgroup/cpu/box/cpu.cfs_quota_us", "50000\n")
-    assert pool._cgroup_quota(tmp_path) == 0.5
+    assert machine.cgroup_quota(tmp_path) == 0.5
 
 
 @LINUX_POOL

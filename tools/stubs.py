@@ -34,6 +34,7 @@ __all__: list[str]
 
 SPECIAL = {
     "get_num_threads": "def get_num_threads() -> int: ...",
+    "memory": "from fastact import memory as memory",
     "num_threads": "def num_threads(n: int) -> AbstractContextManager[None]: ...",
     "set_num_threads": "def set_num_threads(n: int) -> None: ...",
     "show_config": "def show_config() -> None: ...",

@@ -243,13 +243,24 @@ def keep_off(state, record):
 
 
 @compiled
-def create_workers(state, wanted):
-    """Start worker threads until there are ``wanted``."""
+def create_thread(create, set_mask, thread, run, argument):
+    """Start a thread that no signal is delivered to; whether it could be started.
+
+    Signals are for the threads that the program knows of. ``create`` and ``set_mask`` are the
+    addresses of ``pthread_create`` and ``pthread_sigmask``; the thread's handle goes to ``thread``.
+    """
     mask, everything = signal_set(), signal_set()
     for i in range(p.SIGNAL_SET_WORDS):
         set_word(everything, i, -1)
-    # Signals are for the threads that the program knows of.
-    call_c(word(state, p.PTHREAD_SIGMASK), p.SIG_SETMASK, everything, mask, 0, 0, 0, 0, 0)
+    call_c(set_mask, p.SIG_SETMASK, everything, mask, 0, 0, 0, 0, 0)
+    failed = call_c(create, thread, 0, run, argument, 0, 0, 0, 0) & 0xFFFFFFFF
+    call_c(set_mask, p.SIG_SETMASK, mask, 0, 0, 0, 0, 0, 0)
+    return failed == 0
+
+
+@compiled
+def create_workers(state, wanted):
+    """Start worker threads until there are ``wanted``."""
     number = word(state, p.CREATED)
     while number < wanted:
         record = state + 8 * (p.WORKERS + number * p.WORKER_WORDS)
@@ -259,13 +270,12 @@ def create_workers(state, wanted):
         set_word(record, p.WORKER_CPU, -1)
         set_word(record, p.WORKER_ASLEEP, 0)
         thread = record + 8 * p.WORKER_THREAD
-        create, run = word(state, p.PTHREAD_CREATE), word(state, p.WORKER_FUNCTION)
-        if (call_c(create, thread, 0, run, record, 0, 0, 0, 0) & 0xFFFFFFFF) != 0:
+        create, set_mask = word(state, p.PTHREAD_CREATE), word(state, p.PTHREAD_SIGMASK)
+        if not create_thread(create, set_mask, thread, word(state, p.WORKER_FUNCTION), record):
             break
         keep_off(state, record)
         number += 1
     set_word(state, p.CREATED, number)
-    call_c(word(state, p.PTHREAD_SIGMASK), p.SIG_SETMASK, mask, 0, 0, 0, 0, 0, 0)
 
 
 @compiled

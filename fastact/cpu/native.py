@@ -1,23 +1,34 @@
-"""The compiled functions of ``driver``, which every kernel shares."""
+"""The compiled functions that every kernel shares, and those of the recycling allocator."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 from fastact.cpu.compiler import Unit, load
 
-__all__ = ["shared"]
+__all__ = ["recycler", "shared"]
 
-_MODULES = ("fastact.cpu.driver", "fastact.cpu.intrinsics", "fastact.cpu.layout")
+_DRIVER = ("fastact.cpu.driver", "fastact.cpu.intrinsics", "fastact.cpu.layout")
+_RECYCLER = ("fastact.cpu.recycler", "fastact.cpu.recycler_layout", *_DRIVER)
 
 
 def shared(name: str) -> int:
     """Address of a function of ``driver``."""
+    return load(_unit(name, name, _DRIVER))
+
+
+def recycler(name: str) -> int:
+    """Address of a function of ``recycler``."""
+    return load(_unit(f"recycler_{name}", name, _RECYCLER))
+
+
+def _unit(unit: str, name: str, modules: tuple[str, ...]) -> Unit:
+    """What compiles a function of the first of ``modules``."""
 
     def build() -> tuple[Callable[..., Any], Any]:
-        from fastact.cpu import driver
+        module = importlib.import_module(modules[0])
+        return getattr(module, name), module.SIGNATURES[name]
 
-        return getattr(driver, name), driver.SIGNATURES[name]
-
-    return load(Unit(name, build, _MODULES))
+    return Unit(unit, build, modules)

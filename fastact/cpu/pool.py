@@ -13,19 +13,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import functools
-import math
 import mmap
 import operator
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from fastact.cpu import compiler, native
+from fastact.cpu import compiler, machine, native
 from fastact.cpu.layout import (
     AWAKE,
     CLOCK_GETTIME,
@@ -34,7 +30,6 @@ from fastact.cpu.layout import (
     CREATED,
     ELEMENTS,
     FUTEX,
-    FUTEX_WAKE,
     LARGE,
     LAYER,
     LAYERS,
@@ -62,71 +57,14 @@ from fastact.cpu.layout import (
 from fastact.cpu.placeholder import address_of, placeholder
 
 __all__ = [
-    "available_cpus",
     "get_num_threads",
-    "last_level_cache",
     "num_threads",
     "pool",
     "set_num_threads",
     "threading_layer",
 ]
 
-_FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98}
 _MADV_WIPEONFORK = 18
-
-
-# --- what this machine has ----------------------------------------------------------------------
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use: by affinity, and by the quota of its control group."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return count if quota is None else max(1, min(count, math.ceil(quota)))
-
-
-def _cgroup_quota(root: Path = Path("/")) -> float | None:
-    """CPUs' worth of time that Linux grants this control group; None where it sets no limit."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    quotas = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        base = root / "sys/fs/cgroup"
-        if "cpu" in controllers.split(","):
-            base /= "cpu"
-        elif controllers:
-            continue
-        # A container may see its own group's files at the root, whatever its path says. A parent
-        # group's limit holds for its children, too.
-        inside = Path(path.lstrip("/"))
-        for group in (inside, *inside.parents):
-            quotas += _group_quota(base / group)
-    return min(quotas, default=None)
-
-
-def _group_quota(group: Path) -> list[float]:
-    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
-        with contextlib.suppress(OSError, ValueError):
-            quota, period = " ".join((group / name).read_text() for name in names).split()
-            if quota not in ("max", "-1"):
-                return [int(quota) / int(period)]
-    return []
-
-
-def last_level_cache() -> int:
-    """Bytes of the largest cache of the CPU; 32 MiB where the system does not tell."""
-    sizes = []
-    for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        with contextlib.suppress(OSError, ValueError):
-            kibibytes = (index / "size").read_text().strip().removesuffix("K")
-            sizes.append(int(kibibytes) << 10)
-    return max(sizes, default=32 << 20)
 
 
 # --- the pool -----------------------------------------------------------------------------------
@@ -152,7 +90,7 @@ class _Pool:
         """Fill the memory with what the driver needs to know; no worker may be running."""
         threads = get_num_threads()
         ctypes.memset(self.address, 0, 8 * STATE_WORDS)
-        self.words[STREAM_FROM] = last_level_cache()
+        self.words[STREAM_FROM] = machine.last_level_cache()
         if not self._large:
             self.words[LARGE] = address_of(_large_placeholder)
             return
@@ -174,18 +112,17 @@ class _Pool:
             return self._large
 
     def _configure_workers(self) -> None:
-        libc = _libc()
-        self.words[FUTEX] = _FUTEX_NUMBER[platform.machine()]
-        for slot, function in (
-            (SYSCALL, libc.syscall),
-            (SCHED_GETCPU, libc.sched_getcpu),
-            (SCHED_YIELD, libc.sched_yield),
-            (PTHREAD_CREATE, libc.pthread_create),
-            (PTHREAD_SIGMASK, libc.pthread_sigmask),
-            (PTHREAD_SETAFFINITY, libc.pthread_setaffinity_np),
-            (CLOCK_GETTIME, libc.clock_gettime),
+        self.words[FUTEX] = machine.FUTEX_NUMBER or 0
+        for slot, name in (
+            (SYSCALL, "syscall"),
+            (SCHED_GETCPU, "sched_getcpu"),
+            (SCHED_YIELD, "sched_yield"),
+            (PTHREAD_CREATE, "pthread_create"),
+            (PTHREAD_SIGMASK, "pthread_sigmask"),
+            (PTHREAD_SETAFFINITY, "pthread_setaffinity_np"),
+            (CLOCK_GETTIME, "clock_gettime"),
         ):
-            self.words[slot] = ctypes.cast(function, ctypes.c_void_p).value or 0
+            self.words[slot] = machine.c_address(name)
         for cpu in os.sched_getaffinity(0):
             if cpu < 8 * CPU_MASK_BYTES:
                 bit = 1 << (cpu % 64)
@@ -215,9 +152,8 @@ class _Pool:
             record = WORKERS + number * WORKER_WORDS
             # A worker that is just about to sleep finds this changed, and does not.
             self.words[record + WORKER_ASLEEP] = 0
-            asleep = ctypes.c_void_p(self.address + 8 * (record + WORKER_ASLEEP))
-            _libc().syscall(ctypes.c_long(self.words[FUTEX]), asleep, FUTEX_WAKE, 1)
-            _libc().pthread_join(ctypes.c_ulong(self.words[record + WORKER_THREAD]), None)
+            machine.futex_wake(self.address + 8 * (record + WORKER_ASLEEP))
+            machine.join(self.words[record + WORKER_THREAD])
         self.words[CREATED] = self.words[AWAKE] = self.words[STOP] = 0
 
     def resume(self) -> None:
@@ -237,14 +173,9 @@ def _wiped_on_fork(nbytes: int) -> mmap.mmap:
     return memory
 
 
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
 def _choose_layer() -> str:
     chosen = os.environ.get("FASTACT_THREADING_LAYER", "").lower()
-    has_pool = sys.platform == "linux" and platform.machine() in _FUTEX_NUMBER
+    has_pool = machine.FUTEX_NUMBER is not None
     if not chosen:
         return "pool" if has_pool else "numba"
     if chosen not in LAYERS:
@@ -341,7 +272,7 @@ def get_num_threads() -> int:
         return _chosen_threads
     text = os.environ.get("FASTACT_NUM_THREADS")
     if text is None:
-        return available_cpus()
+        return machine.available_cpus()
     try:
         return _checked(int(text), "FASTACT_NUM_THREADS")
     except ValueError:

@@ -1,4 +1,4 @@
-"""NumPy ufuncs made of compiled loops. The only file that touches NumPy's C API.
+"""NumPy ufuncs made of compiled loops.
 
 A ufunc's tables are filled with a placeholder. The first call that needs a dtype's loop lands in
 the placeholder, which compiles the kernel (or loads it from the cache), puts the driver into the
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastact.cpu import compiler, layout, native, pool
+from fastact.cpu.numpy_api import c_function
 from fastact.cpu.placeholder import LOOP_TYPE, address_of, placeholder
 from fastact.dtypes import Kind
 
@@ -72,11 +73,11 @@ def make(name: str, doc: str, shape: Shape, loops: Sequence[Loop]) -> np.ufunc:
     _forever.append((functions, data, types, texts))
     counts = (len(builtin), shape.inputs, shape.outputs, _NO_IDENTITY)
     if shape.signature:
-        ufunc = _c_api("PyUFunc_FromFuncAndDataAndSignature")(
+        ufunc = c_function("PyUFunc_FromFuncAndDataAndSignature")(
             functions, data, types, *counts, *texts, 0, shape.signature.encode()
         )
     else:
-        ufunc = _c_api("PyUFunc_FromFuncAndData")(functions, data, types, *counts, *texts, 0)
+        ufunc = c_function("PyUFunc_FromFuncAndData")(functions, data, types, *counts, *texts, 0)
     with contextlib.suppress(AttributeError):  # NumPy before 2.2; pickle searches modules then
         ufunc.__module__ = "fastact"
     position = 0
@@ -181,56 +182,7 @@ def _kernel_placeholder(data: int) -> int:
     return native.shared(kernel.driver)
 
 
-# --- NumPy's C API ------------------------------------------------------------------------------
-
 _NO_IDENTITY = -1  # PyUFunc_None
-_POINTERS = ctypes.POINTER(ctypes.c_void_p)
-_PROTOTYPES: dict[str, tuple[Any, ...]] = {
-    # name: position in the table, then the result's and the arguments' types
-    "PyUFunc_FromFuncAndData": (
-        1,
-        ctypes.py_object,
-        _POINTERS,
-        _POINTERS,
-        ctypes.c_char_p,
-        *[ctypes.c_int] * 4,
-        ctypes.c_char_p,
-        ctypes.c_char_p,
-        ctypes.c_int,
-    ),
-    "PyUFunc_FromFuncAndDataAndSignature": (
-        31,
-        ctypes.py_object,
-        _POINTERS,
-        _POINTERS,
-        ctypes.c_char_p,
-        *[ctypes.c_int] * 4,
-        ctypes.c_char_p,
-        ctypes.c_char_p,
-        ctypes.c_int,
-        ctypes.c_char_p,
-    ),
-    "PyUFunc_RegisterLoopForType": (
-        2,
-        ctypes.c_int,
-        ctypes.py_object,
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.POINTER(ctypes.c_int),
-        ctypes.c_void_p,
-    ),
-}
-
-
-@functools.cache
-def _c_api(name: str) -> Callable[..., Any]:
-    from numpy._core._multiarray_umath import _UFUNC_API
-
-    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    position, *prototype = _PROTOTYPES[name]
-    table = ctypes.cast(get_pointer(_UFUNC_API, None), _POINTERS)
-    return ctypes.PYFUNCTYPE(*prototype)(table[position])
 
 
 def _register_user_loop(ufunc: np.ufunc, kernel: _Kernel, function: int) -> None:
@@ -238,6 +190,6 @@ def _register_user_loop(ufunc: np.ufunc, kernel: _Kernel, function: int) -> None
     dtypes = kernel.loop.dtypes
     numbers = (ctypes.c_int * len(dtypes))(*[dtype.num for dtype in dtypes])
     user_type = max(numbers)
-    register = _c_api("PyUFunc_RegisterLoopForType")
+    register = c_function("PyUFunc_RegisterLoopForType")
     if register(ufunc, user_type, function, numbers, kernel.address) < 0:
         raise RuntimeError(f"NumPy refused the {dtypes[0]} loop of {ufunc.__name__}")
