@@ -6,17 +6,14 @@ import importlib.metadata
 import os
 import platform
 
+from fastact import memory
 from fastact.cpu import compiler, machine, pool
 
-__all__ = ["configuration", "package_version", "show_config"]
+__all__ = ["configuration", "kernel_cache", "package_version", "show_config"]
 
 
 def configuration() -> dict[str, str]:
     """Versions, instruction set, threads and cache, as label and text."""
-    directory = compiler.cache_directory()
-    kernels = sorted(directory.glob("*.o")) if directory.is_dir() else []
-    size = sum(path.stat().st_size for path in kernels)
-    writable = os.access(next(p for p in (directory, *directory.parents) if p.exists()), os.W_OK)
     return {
         "fastact": package_version("fastact"),
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -27,9 +24,29 @@ def configuration() -> dict[str, str]:
         "threads": f"{pool.get_num_threads()} "
         f"(this process may use {machine.available_cpus()} CPUs)",
         "threading layer": pool.threading_layer(),
-        "kernel cache": f"{directory} ({len(kernels)} kernels, {size / 2**20:.1f} MiB"
-        f"{'' if writable else ', not writable'})",
+        "kernel cache": kernel_cache(),
+        "recycled memory": _recycled_memory(),
     }
+
+
+def kernel_cache() -> str:
+    """Where compiled kernels are kept, and how many there are."""
+    directory = compiler.cache_directory()
+    kernels = sorted(directory.glob("*.o")) if directory.is_dir() else []
+    size = sum(path.stat().st_size for path in kernels)
+    writable = os.access(next(p for p in (directory, *directory.parents) if p.exists()), os.W_OK)
+    return (
+        f"{directory} ({len(kernels)} kernels, {size / 2**20:.1f} MiB"
+        f"{'' if writable else ', not writable'})"
+    )
+
+
+def _recycled_memory() -> str:
+    stats = memory.stats()
+    return (
+        f"{'on' if stats.enabled else 'off'} ({stats.retained_bytes / 2**20:.0f} MiB retained of "
+        f"at most {stats.max_bytes / 2**20:.0f} MiB)"
+    )
 
 
 def show_config() -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 from fastact.activations import CATALOGUE, GATED
 
-__all__ = ["ACTIVATIONS", "NAMES", "build"]
+__all__ = ["ACTIVATIONS", "ALIASES", "FUNCTIONS", "NAMES", "build"]
 
 _ENTRIES = [name for name in CATALOGUE if not name.startswith("_")]
 _GATED = [name for name in GATED if not name.startswith("_")]
 #: Names of the activations of one array.
 ACTIVATIONS = [*_ENTRIES, "crelu", "gelu"]
-_ALIASES = {"swish": "silu"}
+ALIASES = {"swish": "silu"}
+#: Names of all functions, without their forms.
+FUNCTIONS = [*ACTIVATIONS, *ALIASES, *_GATED, "geglu", "glu", "log_softmax", "maxout", "softmax"]
 
 _COMPOSED = [
     "crelu",
@@ -56,7 +58,7 @@ _DERIVED = [
         if CATALOGUE[name].derivative_from_output
     ),
 ]
-_OTHER_NAMES = {f"{a}{form}": f"{name}{form}" for a, name in _ALIASES.items() for form in _FORMS}
+_OTHER_NAMES = {f"{a}{form}": f"{name}{form}" for a, name in ALIASES.items() for form in _FORMS}
 
 NAMES = sorted({*_ELSEWHERE, *_DERIVED, *_OTHER_NAMES, *_MODULES})
 

@@ -213,7 +213,7 @@ ONE_KERNEL = "check(LARGE[:100], RIGHT[:100])"
 
 
 def kernels(directory: Path) -> dict[str, float]:
-    return {path.name: path.stat().st_mtime for path in directory.iterdir()}
+    return {path.name: path.stat().st_mtime for path in directory.glob("*.o")}
 
 
 def test_the_cache_does_not_grow(tmp_path):
@@ -227,6 +227,44 @@ def test_the_cache_does_not_grow(tmp_path):
 def test_a_warm_start_does_without_numba(tmp_path):
     run("check()", FASTACT_CACHE_DIR=tmp_path)
     run("check(); assert 'numba' not in sys.modules", FASTACT_CACHE_DIR=tmp_path)
+
+
+def test_a_prepared_cache_is_enough_without_numba_installed(tmp_path):
+    settings = {"FASTACT_CACHE_DIR": tmp_path, "NUMBA_CPU_NAME": "generic"}
+    command = [sys.executable, "-m", "fastact", "warmup", "relu", "silu", "--dtype", "float32"]
+    done = subprocess.run(command, env=environment(**settings), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 were there already" in done.stdout
+    assert f"compiled {len(kernels(tmp_path))} kernels for generic" in done.stdout
+    again = subprocess.run(command, env=environment(**settings), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"{len(kernels(tmp_path))} were there already" in again.stdout
+
+    before = sorted(tmp_path.iterdir())
+    for path in (*before, tmp_path):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    prologue = "import sys; sys.modules['numba'] = None\n" + PROLOGUE
+    program = """
+    check(); check(LARGE[:100], RIGHT[:100])
+    fa.relu_backward(LARGE, LARGE); fa.silu_(LARGE.copy()); fa.silu_backward(LARGE, LARGE)
+    with fa.memory.recycling(): check()
+    try:
+        fa.elu(np.ones(3, np.float32))
+        time.sleep(5)
+    except RuntimeError:
+        print("as it should")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", prologue + textwrap.dedent(program)],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "as it should\n"), done.stderr
+    assert "has no machine code for elu_default-float32" in done.stderr
+    assert "fastact needs the package numba" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+    tmp_path.chmod(0o755)
 
 
 def test_importing_costs_nothing():

@@ -1,4 +1,4 @@
-"""The command line: ``fastact demo``, ``bench``, ``report``, ``compare``, ``info``."""
+"""The command line: ``fastact demo``, ``bench``, ``report``, ``compare``, ``warmup``, ``info``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import fastact
-from fastact.cli import bench, compare, demo, info, report
+from fastact.cli import bench, compare, demo, info, report, warmup
 
 __all__ = ["main"]
 
@@ -16,6 +16,7 @@ _COMMANDS = {
     "bench": bench,
     "report": report,
     "compare": compare,
+    "warmup": warmup,
     "info": info,
 }
 

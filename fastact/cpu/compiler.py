@@ -12,16 +12,15 @@ leads to another name, so a stale kernel cannot be met, and a file, once written
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import functools
 import hashlib
-import importlib.abc
 import importlib.util
 import os
 import platform
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,7 @@ from typing import Any
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
-__all__ = ["X86", "Unit", "cache_directory", "cpu_features", "cpu_name", "load"]
+__all__ = ["X86", "Unit", "cache_directory", "cpu_features", "cpu_name", "load", "prepare"]
 
 #: Held while anything is loaded, set up or forked. One lock: there is no order to get wrong.
 lock = threading.RLock()
@@ -73,9 +72,22 @@ def load(unit: Unit) -> int:
             code = _read(path)
             if code is None:
                 code = _compile(unit)
-                _write(path, code)
+                with contextlib.suppress(OSError):  # then the next process compiles it again
+                    _write(path, code)
             _addresses[unit.symbol] = _link(code, unit.symbol)
         return _addresses[unit.symbol]
+
+
+def prepare(unit: Unit) -> bool:
+    """Have ``unit``'s machine code in the cache; whether it had to be compiled for that.
+
+    Raises OSError where the cache cannot be written to.
+    """
+    path = _cached_path(unit)
+    missing = _read(path) is None
+    if missing:
+        _write(path, _compile(unit))
+    return missing
 
 
 # --- where and for what machine -----------------------------------------------------------------
@@ -127,19 +139,36 @@ def _environment() -> tuple[str, ...]:
 
 
 def _numba_version_text() -> str:
-    """What Numba's ``_version.py`` says; read as a file, because importing it imports Numba."""
+    """What Numba's ``_version.py`` says; read as a file, because importing it imports Numba.
+
+    Where Numba is not installed, it is what the cache was made with.
+    """
     spec = importlib.util.find_spec("numba")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("fastact needs the package numba", name="numba")
-    return Path(spec.origin).with_name("_version.py").read_text()
+    try:
+        if spec is None or spec.origin is None:
+            return _recorded_version().read_text()
+        return Path(spec.origin).with_name("_version.py").read_text()
+    except OSError:
+        raise _missing_numba("has not been prepared by `fastact warmup`") from None
+
+
+def _missing_numba(why: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(
+        f"fastact needs the package numba to compile: the cache in {cache_directory()} {why}",
+        name="numba",
+    )
+
+
+def _recorded_version() -> Path:
+    return cache_directory() / "numba-version.txt"
 
 
 @functools.cache
 def _module_text(name: str) -> bytes:
     """The source of a module, without importing it (some of them import Numba)."""
     spec = importlib.util.find_spec(name)
-    assert spec is not None and isinstance(spec.loader, importlib.abc.InspectLoader)
-    return (spec.loader.get_source(name) or "").encode()
+    loader: Any = spec and spec.loader  # an importlib.abc.InspectLoader, whose import takes 10 ms
+    return (loader.get_source(name) or "").encode()
 
 
 # --- LLVM ---------------------------------------------------------------------------------------
@@ -174,7 +203,10 @@ _FROM_C = {"memcpy", "memmove", "memset", "fegetexceptflag", "fesetexceptflag"}
 
 def _compile(unit: Unit) -> bytes:
     """Object code of ``unit``, defining ``unit.symbol`` with the C calling convention."""
-    from numba import cfunc
+    try:
+        from numba import cfunc
+    except ModuleNotFoundError:
+        raise _missing_numba(f"has no machine code for {unit.name}") from None
 
     function, signature = unit.build()
     # error_model: without it every division carries a branch for ZeroDivisionError, and the loop
@@ -245,16 +277,25 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, code: bytes) -> None:
-    """Put ``code`` into the cache in one step; an unwritable cache is not an error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    except OSError:
-        return
+    """Put ``code`` into the cache."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_file(path, hashlib.sha256(code).digest() + code)
+    version = _numba_version_text().encode()
+    recorded = _recorded_version()
+    if not recorded.exists() or recorded.read_bytes() != version:
+        _write_file(recorded, version)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """Write a file in one step."""
+    import tempfile  # takes 5 ms, and most processes write nothing
+
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(code).digest() + code)
+            file.write(content)
         os.chmod(temporary, 0o644)  # a cache made while an image is built serves other users, too
         os.replace(temporary, path)
     except OSError:
         Path(temporary).unlink(missing_ok=True)
+        raise

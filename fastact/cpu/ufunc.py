@@ -22,7 +22,7 @@ from fastact.cpu.numpy_api import c_function
 from fastact.cpu.placeholder import LOOP_TYPE, address_of, placeholder
 from fastact.dtypes import Kind
 
-__all__ = ["Loop", "Shape", "make"]
+__all__ = ["Loop", "Shape", "loops", "make"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def make(name: str, doc: str, shape: Shape, loops: Sequence[Loop]) -> np.ufunc:
     """
     pool.pool()  # wrong settings in the environment raise here; in an inner loop nothing can
     builtin = [loop for loop in loops if all(dtype.isbuiltin == 1 for dtype in loop.dtypes)]
-    kernels = [_Kernel(loop, shape) for loop in loops]
+    kernels = [_Kernel(name, loop, shape) for loop in loops]
     types = bytes(dtype.num for loop in builtin for dtype in loop.dtypes)
     functions = (ctypes.c_void_p * len(builtin))(*[address_of(_kernel_placeholder)] * len(builtin))
     data = (ctypes.c_void_p * len(builtin))()
@@ -92,6 +92,11 @@ def make(name: str, doc: str, shape: Shape, loops: Sequence[Loop]) -> np.ufunc:
     return ufunc
 
 
+def loops() -> list[tuple[str, Loop]]:
+    """The loops of all ufuncs made so far, each with its ufunc's name."""
+    return [(kernel.name, kernel.loop) for kernel in _kernels.values()]
+
+
 # --- kernels ------------------------------------------------------------------------------------
 
 _forever: list[Any] = []
@@ -103,7 +108,8 @@ class _Kernel:
 
     install: Callable[[int], None]
 
-    def __init__(self, loop: Loop, shape: Shape) -> None:
+    def __init__(self, name: str, loop: Loop, shape: Shape) -> None:
+        self.name = name
         self.loop = loop
         self.shape = shape
         self._record = (ctypes.c_int64 * layout.KERNEL_WORDS)()

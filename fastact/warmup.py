@@ -1,0 +1,74 @@
+"""Machine code ahead of time: what ``fastact warmup`` compiles, and how it is shared out."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+
+from fastact import public
+from fastact.cpu import compiler, native, ufunc
+from fastact.dtypes import FLOATS, INTEGERS
+
+__all__ = ["DTYPES", "compile_all", "units"]
+
+DTYPES = sorted({kind.name for kind in [*FLOATS.values(), *INTEGERS.values()]} | {"bfloat16"})
+
+
+def units(functions: Sequence[str] = (), dtypes: Sequence[str] = ()) -> dict[str, compiler.Unit]:
+    """By symbol, what is to be compiled for ``public.FUNCTIONS`` and ``DTYPES``, or some of them.
+
+    The driver and the recycling allocator come first.
+    """
+    for name in public.NAMES:
+        public.build(name)
+    names = {public.ALIASES.get(name, name) for name in functions or public.FUNCTIONS}
+    chosen = [
+        loop.unit()
+        for name, loop in ufunc.loops()
+        if _function(name) in names and loop.kinds[0].name in (dtypes or DTYPES)
+    ]
+    return {unit.symbol: unit for unit in [*native.units(), *chosen]}
+
+
+def _function(ufunc_name: str) -> str:
+    """``gelu`` of ``gelu_backward.tanh_ufunc``."""
+    return ufunc_name.partition(".")[0].partition("_backward")[0]
+
+
+def compile_all(
+    functions: Sequence[str], dtypes: Sequence[str], processes: int
+) -> Iterator[tuple[str, bool, int]]:
+    """Compile what ``units`` says in several processes.
+
+    Yields, as they come: a unit's name, whether it had to be compiled, and how many there are.
+    Raises OSError where the cache cannot be written to.
+    """
+    wanted = units(functions, dtypes)
+    with concurrent.futures.ProcessPoolExecutor(
+        min(processes, len(wanted)),
+        multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(functions, dtypes),
+    ) as executor:
+        futures = {executor.submit(_compile, symbol): symbol for symbol in wanted}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield wanted[futures[future]].name, future.result(), len(wanted)
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+# --- in a process of the pool -------------------------------------------------------------------
+
+_units: dict[str, compiler.Unit] = {}
+
+
+def _begin(functions: Sequence[str], dtypes: Sequence[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command ends its processes itself
+    _units.update(units(functions, dtypes))
+
+
+def _compile(symbol: str) -> bool:
+    return compiler.prepare(_units[symbol])
