@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import random
+import subprocess
 import sys
 import textwrap
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import run
+from programs import environment, run
 
 import fastact as fa
 from fastact import memory
@@ -168,11 +169,14 @@ def test_idle_memory_goes_back_without_any_call():
         assert memory.stats().retained_blocks == 0
 
 
+def resident():
+    if sys.platform != "linux":
+        return 0
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
 @LINUX
 def test_memory_returns_to_the_system():
-    def resident():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
     start = resident()
     x = np.ones(128 * MIB, np.uint8)
     del x
@@ -376,12 +380,20 @@ def churn(seed, seconds, bound):
     return count
 
 
-def test_threads_without_the_interpreters_lock():
+#: Seconds; the long run is some ten million allocations.
+SOAK = pytest.mark.parametrize(
+    "seconds", [3, pytest.param(300, marks=[pytest.mark.exhaustive, pytest.mark.timeout(900)])]
+)
+
+
+@SOAK
+def test_threads_without_the_interpreters_lock(seconds):
     before = memory.stats().used_blocks
+    start = resident()
     bound = 32 * MIB
     memory.enable(max_bytes=bound, idle_seconds=0.05)
     with ThreadPoolExecutor(8) as executor:
-        futures = [executor.submit(churn, seed, 3, bound) for seed in range(8)]
+        futures = [executor.submit(churn, seed, seconds, bound) for seed in range(8)]
         while not all(future.done() for future in futures):
             time.sleep(0.05)
             memory.clear()
@@ -389,6 +401,7 @@ def test_threads_without_the_interpreters_lock():
     assert memory.stats().used_blocks == before
     memory.clear()
     assert memory.stats().retained_bytes == 0
+    assert resident() - start < 64 * MIB
 
 
 PROGRAM = """
@@ -410,12 +423,13 @@ def churn(seed, seconds, held=None):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_threads_and_forks():
-    program = """
+@SOAK
+def test_threads_and_forks(seconds):
+    program = f"""
     import warnings
     warnings.simplefilter("ignore")  # Python 3.12 warns of any fork with threads
     def work(seed):
-        assert churn(seed, 4)
+        assert churn(seed, {seconds})
     threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
     held = [(np.full(1 << 20, 7, np.uint8), 7)]
     for t in threads: t.start()
@@ -427,7 +441,7 @@ def test_threads_and_forks():
         assert os.waitpid(child, 0)[1] == 0
     for t in threads: t.join()
     """
-    run(PROGRAM + textwrap.dedent(program))
+    run(PROGRAM + textwrap.dedent(program), timeout=seconds + 300)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -477,3 +491,19 @@ def test_the_activations_agree():
     for _ in range(4):
         assert np.array_equal(fa.relu(x), np.maximum(x, 0))
         assert np.array_equal(fa.relu(x) + fa.relu(x), 2 * np.maximum(x, 0))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("module", ["mem_policy", "multiarray", "ufunc", "umath"])
+def test_numpys_own_tests(module, tmp_path):
+    """Those of allocators need a C compiler, Meson and Ninja, and skip themselves otherwise."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "fastact", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "--pyargs", f"numpy._core.tests.test_{module}"],
+        cwd=tmp_path,
+        env=environment(FASTACT_MEMORY=1),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]

@@ -166,9 +166,10 @@ def _recorded_version() -> Path:
 @functools.cache
 def _module_text(name: str) -> bytes:
     """The source of a module, without importing it (some of them import Numba)."""
-    spec = importlib.util.find_spec(name)
-    loader: Any = spec and spec.loader  # an importlib.abc.InspectLoader, whose import takes 10 ms
-    return (loader.get_source(name) or "").encode()
+    spec: Any = importlib.util.find_spec(name)
+    if hasattr(spec.loader, "get_source"):  # also from an archive
+        return (spec.loader.get_source(name) or "").encode()
+    return Path(spec.origin).read_bytes()  # such as pytest's loader, in `pytest -p fastact`
 
 
 # --- LLVM ---------------------------------------------------------------------------------------
