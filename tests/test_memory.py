@@ -96,7 +96,7 @@ def test_zeros_of_locked_memory():
 
 
 @pytest.mark.parametrize("moved_by_system", [True, False])
-def test_resize(moved_by_system, monkeypatch):
+def test_resize(moved_by_system):
     mremap = RECYCLER.words[layout.MREMAP]
     RECYCLER.words[layout.MREMAP] = mremap if moved_by_system else 0
     try:
@@ -307,6 +307,27 @@ def test_no_memory_left():
     assert fa.memory.stats().used_blocks == 0
     """
     run(program)
+
+
+def test_a_system_that_maps_nothing_more():
+    """Linux grants a process 65530 mappings; then memory comes from where NumPy takes it."""
+    refuse = ctypes.PYFUNCTYPE(ctypes.c_int64)(lambda: -1)
+    words = RECYCLER.words
+    saved = {slot: words[slot] for slot in (layout.MMAP, layout.MREMAP)}
+    block = np.arange(MIB, dtype=np.uint8)
+    used = memory.stats().used_blocks
+    try:
+        for slot in saved:
+            words[slot] = ctypes.cast(refuse, ctypes.c_void_p).value
+        x = np.ones(MIB)
+        assert not np.zeros(MIB).any()
+        block.resize(3 * MIB, refcheck=False)
+        assert np.array_equal(block[:MIB], np.arange(MIB, dtype=np.uint8))
+        assert x.all()
+        assert memory.stats().used_blocks == used - 1
+    finally:
+        for slot, address in saved.items():
+            words[slot] = address
 
 
 # --- many at once -------------------------------------------------------------------------------

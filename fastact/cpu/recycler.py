@@ -7,8 +7,8 @@ again with its pages still there; blocks beyond the bound, or idle for too long,
 system, the oldest first.
 
 The size that NumPy passes to ``free`` need not be the one it asked for (NEP 49 has an example), so
-what belongs to whom is told by the header. The data of a block begin 64 bytes into a page, so that
-looking for a header in front of whatever might be a block stays inside one page.
+what belongs to whom is told by the header. The data of a block begin in the middle of a page, so
+that looking for a header in front of whatever might be a block stays inside that page.
 
 Nobody waits. The lock is held for some 20 ns; a thread that finds it taken for much longer (the
 system took its holder's CPU away, or the process was forked at that moment) maps and unmaps its
@@ -143,15 +143,15 @@ def unmap_pages(state, address, nbytes):
 def fresh_block(state, capacity):
     """A new block, 0 if the system has no memory left."""
     nbytes = mapped_bytes(capacity)
-    huge = word(state, p.HUGE) != 0 and nbytes >= p.HUGE_FROM
-    if not huge:
+    if word(state, p.HUGE) == 0 or nbytes < p.HUGE_FROM:
         block = map_pages(state, nbytes)
     else:
-        # Only whole aligned huge pages are given, so the block begins on one.
+        # Only aligned huge pages are given. The first one begins behind the page with the header,
+        # so that nothing of it is needed before the data are.
         start = map_pages(state, nbytes + p.HUGE_PAGE)
         block = 0
         if start != 0:
-            block = (start + p.HUGE_PAGE - 1) & -p.HUGE_PAGE
+            block = ((start + p.PAGE + p.HUGE_PAGE - 1) & -p.HUGE_PAGE) - p.PAGE
             unmap_pages(state, start, block - start)
             unmap_pages(state, block + nbytes, start + p.HUGE_PAGE - block)
             call_c(word(state, p.MADVISE), block, nbytes, p.MADV_HUGEPAGE, 0, 0, 0, 0, 0)
@@ -296,42 +296,52 @@ def handed_out(state, block):
 
 
 @compiled
-def zeroed_by_system(state, block):
-    """Give the pages of a block back and get zeros for them; False where they are locked."""
-    capacity = word(block, p.CAPACITY)
-    nbytes = mapped_bytes(capacity)
-    failed = call_c(word(state, p.MADVISE), block, nbytes, p.MADV_DONTNEED, 0, 0, 0, 0, 0)
-    set_word(block, p.CAPACITY, capacity)
-    return failed & 0xFFFFFFFF == 0
+def zero(state, block, size):
+    """Zero the data of a recycled block."""
+    data, beyond = block + p.HEADER_BYTES, block + p.PAGE
+    rest = mapped_bytes(word(block, p.CAPACITY)) - p.PAGE
+    memset, madvise = word(state, p.MEMSET), word(state, p.MADVISE)
+    if size > word(state, p.ZERO_UP_TO):
+        call_c(memset, data, 0, p.PAGE - p.HEADER_BYTES, 0, 0, 0, 0, 0)
+        failed = call_c(madvise, beyond, rest, p.MADV_DONTNEED, 0, 0, 0, 0, 0) & 0xFFFFFFFF
+        if failed == 0:  # it fails on locked memory
+            return
+    call_c(memset, data, 0, size, 0, 0, 0, 0, 0)
+
+
+@compiled
+def allocated(state, size):
+    """Memory for so many bytes, from NumPy's default allocator if it cannot be a block."""
+    if size >= p.SMALLEST and size <= (1 << p.LARGEST_BIT):
+        class_ = class_of(size)
+        block = retained_block(state, class_)
+        if block == 0:
+            block = new_block(state, capacity_of(class_))
+        if block != 0:
+            return handed_out(state, block)
+    default = word(state, p.DEFAULT_MALLOC)
+    return call_c(default, word(state, p.DEFAULT_CONTEXT), size, 0, 0, 0, 0, 0, 0)
 
 
 def malloc(state, size):
-    if size < p.SMALLEST or size > (1 << p.LARGEST_BIT):
-        default = word(state, p.DEFAULT_MALLOC)
-        return call_c(default, word(state, p.DEFAULT_CONTEXT), size, 0, 0, 0, 0, 0, 0)
-    class_ = class_of(size)
-    block = retained_block(state, class_)
-    if block == 0:
-        block = new_block(state, capacity_of(class_))
-    return handed_out(state, block)
+    return allocated(state, size)
 
 
 def calloc(state, count, itemsize):
     limit = 1 << p.LARGEST_BIT
-    size = count * itemsize
-    if count < 0 or itemsize < 0 or (itemsize > 0 and count > limit // itemsize):
-        size = limit + 1
-    if size < p.SMALLEST or size > limit:
-        default = word(state, p.DEFAULT_CALLOC)
-        return call_c(default, word(state, p.DEFAULT_CONTEXT), count, itemsize, 0, 0, 0, 0, 0)
-    class_ = class_of(size)
-    block = retained_block(state, class_)
-    if block == 0:
-        return handed_out(state, new_block(state, capacity_of(class_)))
-    if size <= word(state, p.ZERO_UP_TO) or not zeroed_by_system(state, block):
-        data = block + p.HEADER_BYTES
-        call_c(word(state, p.MEMSET), data, 0, size, 0, 0, 0, 0, 0)
-    return handed_out(state, block)
+    fits = itemsize > 0 and count >= 0 and count <= limit // itemsize
+    if fits and count * itemsize >= p.SMALLEST:
+        size = count * itemsize
+        class_ = class_of(size)
+        block = retained_block(state, class_)
+        if block != 0:
+            zero(state, block, size)
+        else:
+            block = new_block(state, capacity_of(class_))
+        if block != 0:
+            return handed_out(state, block)
+    default = word(state, p.DEFAULT_CALLOC)
+    return call_c(default, word(state, p.DEFAULT_CONTEXT), count, itemsize, 0, 0, 0, 0, 0)
 
 
 @compiled
@@ -347,6 +357,7 @@ def moved_block(state, block, old, capacity):
         moved = call_c(function, block, mapped_bytes(old), nbytes, p.MREMAP_MAYMOVE, 0, 0, 0, 0)
     if moved == -1:
         return 0
+    # The magic number holds for one address; handing out adds the new capacity.
     atomic_add(state + 8 * p.USED_BYTES, -old)
     atomic_add(state + 8 * p.USED_BLOCKS, -1)
     set_word(moved, p.CAPACITY, capacity)
@@ -361,20 +372,18 @@ def realloc(state, pointer, size):
         return 0
     block = pointer - p.HEADER_BYTES
     old = word(block, p.CAPACITY)
-    class_ = class_of(larger(size, p.SMALLEST))
-    capacity = capacity_of(class_)
+    capacity = capacity_of(class_of(larger(size, p.SMALLEST)))
     if capacity <= old and 2 * capacity > old:
         return pointer
     if word(state, p.MREMAP) != 0:
-        return handed_out(state, moved_block(state, block, old, capacity))
-    target = retained_block(state, class_)
-    if target == 0:
-        target = new_block(state, capacity)
-    moved = handed_out(state, target)
-    if moved != 0:
-        call_c(word(state, p.MEMCPY), moved, pointer, smaller(old, capacity), 0, 0, 0, 0, 0)
+        moved = moved_block(state, block, old, capacity)
+        if moved != 0:
+            return handed_out(state, moved)
+    copy = allocated(state, size)
+    if copy != 0:
+        call_c(word(state, p.MEMCPY), copy, pointer, smaller(old, size), 0, 0, 0, 0, 0)
         take_back(state, block)
-    return moved
+    return copy
 
 
 @compiled

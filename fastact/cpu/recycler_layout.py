@@ -12,14 +12,14 @@ __all__ = ["FUTEX_WAIT", "SMALLEST", "STATE_WORDS"]
 # --- tuned constants: what was measured is in docs/memory.md ------------------------------------
 
 #: Requests of fewer bytes are left to NumPy.
-SMALLEST_BIT = 17
+SMALLEST_BIT = 16
 SMALLEST = 1 << SMALLEST_BIT
 #: Sizes are rounded up to one of so many per power of two: at most 1/8 of a block is unused, and
 #: memory that is not used is not resident until it is.
 CLASSES_BIT = 3
 #: Zeros up to so many bytes are written into a recycled block. The pages of a larger one are given
 #: back, so that those which are never touched cost nothing, as in a fresh array.
-ZERO_BYTES = 1 << 21
+ZERO_BYTES = 1 << 24
 #: From this size on the system is asked for huge pages, which is NumPy's limit, too.
 HUGE_FROM = 1 << 22
 HUGE_PAGE = 1 << 21
@@ -34,10 +34,12 @@ LOOKS = 4
 LARGEST_BIT = 46
 CLASSES = (LARGEST_BIT - SMALLEST_BIT + 1) << CLASSES_BIT
 
-# A block: this header of one cache line, then the data. Free blocks are in two lists: all of one
-# class, the last one freed first, and all there are, by the time when they were freed.
+# A block: this header, then the data. Free blocks are in two lists: all of one class, the last one
+# freed first, and all there are, by the time when they were freed.
 MAGIC, CAPACITY, NEXT, PREVIOUS, OLDER, NEWER, FREED_AT = range(7)
-HEADER_BYTES = 64
+#: Half a page, because of arrays that are no blocks, whose data begin 16 bytes into a page. A load
+#: waits for stores shortly before it whose address has the same place in a page.
+HEADER_BYTES = 2048
 PAGE = 4096
 #: In a block that was handed out, MAGIC is this, xor the address of the data.
 MAGIC_NUMBER = 0x5F4D6C2B7A19E3D1
