@@ -116,7 +116,8 @@ def enable(max_bytes: int | None = None, idle_seconds: float | None = None) -> N
     recycler = _recycler()
     recycler.configure(bound, idle)
     if not recycler.is_current():
-        recycler.words[layout.HUGE] = numpy_api.asks_for_huge_pages()
+        huge = numpy_api.asks_for_huge_pages() and mmap.PAGESIZE == layout.PAGE
+        recycler.words[layout.HUGE] = huge
         _replaced.set(numpy_api.c_function("PyDataMem_SetHandler")(recycler.capsule))
 
 
@@ -125,6 +126,12 @@ def disable() -> None:
 
     Arrays that were made meanwhile stay valid for as long as they live. Does nothing where
     recycling is not enabled.
+
+    >>> fa.memory.enable()
+    >>> x = np.ones(1_000_000)
+    >>> fa.memory.disable()
+    >>> x.sum()
+    np.float64(1000000.0)
     """
     if _made is None:
         return
@@ -134,7 +141,12 @@ def disable() -> None:
 
 
 def clear() -> None:
-    """Give all retained memory back to the system."""
+    """Give all retained memory back to the system, whichever thread freed it.
+
+    >>> fa.memory.clear()
+    >>> fa.memory.stats().retained_bytes
+    0
+    """
     if _made is not None:
         _made.trim(layout.END_OF_TIME)
 
@@ -262,14 +274,18 @@ class _Recycler:
         """Take the lock, and end the reaper."""
         while not self._call("hold"):
             time.sleep(0)
-        while self.words[layout.REAPER] == layout.REAPER_STARTING:
-            time.sleep(0)
-        if self.words[layout.REAPER_THREAD]:
-            self.words[layout.STOP] = 1
-            machine.futex_wake(self.address + 8 * layout.STOP)
-            machine.join(self.words[layout.REAPER_THREAD])
-        for word in (layout.REAPER, layout.REAPER_THREAD, layout.STOP):
-            self.words[word] = 0
+        try:
+            while self.words[layout.REAPER] == layout.REAPER_STARTING:
+                time.sleep(0)
+            if self.words[layout.REAPER_THREAD]:
+                self.words[layout.STOP] = 1
+                machine.futex_wake(self.address + 8 * layout.STOP)
+                machine.join(self.words[layout.REAPER_THREAD])
+            for word in (layout.REAPER, layout.REAPER_THREAD, layout.STOP):
+                self.words[word] = 0
+        except BaseException:  # Ctrl-C
+            self._call("let_go")
+            raise
 
     def resume(self) -> None:
         self._call("let_go")
@@ -321,7 +337,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _default_bound() -> int:
-    return machine.available_memory() // _SHARE
+    return 0 if sys.platform == "win32" else machine.available_memory() // _SHARE
 
 
 def _checked_bound(max_bytes: int | None) -> int | None:

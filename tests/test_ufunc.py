@@ -6,6 +6,7 @@ import copy
 import doctest
 import inspect
 import multiprocessing
+import operator
 import pickle
 import pydoc
 
@@ -18,6 +19,7 @@ import xarray as xr
 from references import REFERENCES
 
 import fastact as fa
+from fastact import memory
 from fastact.activations import CATALOGUE, GATED, ROWS
 from fastact.public import NAMES
 
@@ -193,9 +195,9 @@ def test_pickle_to_another_process():
         np.testing.assert_array_equal(pool.apply(fa.leaky_relu.ufunc, (X, 0.0)), RELU_X)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *(f"memory.{n}" for n in memory.__all__)])
 def test_documentation(name):
-    function = getattr(fa, name)
+    function = operator.attrgetter(name)(fa)
     text = inspect.getdoc(function)
     assert text and len(text) > 100
     assert pydoc.render_doc(function)

@@ -12,33 +12,21 @@ from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 __all__ = ["Handler", "asks_for_huge_pages", "c_function", "default_handler", "handler_capsule"]
 
 _POINTERS = ctypes.POINTER(ctypes.c_void_p)
+#: Of a function that makes a ufunc: what it returns, and what it takes.
+_MAKE_UFUNC = (
+    ctypes.py_object,
+    _POINTERS,
+    _POINTERS,
+    ctypes.c_char_p,
+    *[ctypes.c_int] * 4,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_int,
+)
 _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     # name: table and position, then the result's and the arguments' types
-    "PyUFunc_FromFuncAndData": (
-        "_UFUNC_API",
-        1,
-        ctypes.py_object,
-        _POINTERS,
-        _POINTERS,
-        ctypes.c_char_p,
-        *[ctypes.c_int] * 4,
-        ctypes.c_char_p,
-        ctypes.c_char_p,
-        ctypes.c_int,
-    ),
-    "PyUFunc_FromFuncAndDataAndSignature": (
-        "_UFUNC_API",
-        31,
-        ctypes.py_object,
-        _POINTERS,
-        _POINTERS,
-        ctypes.c_char_p,
-        *[ctypes.c_int] * 4,
-        ctypes.c_char_p,
-        ctypes.c_char_p,
-        ctypes.c_int,
-        ctypes.c_char_p,
-    ),
+    "PyUFunc_FromFuncAndData": ("_UFUNC_API", 1, *_MAKE_UFUNC),
+    "PyUFunc_FromFuncAndDataAndSignature": ("_UFUNC_API", 31, *_MAKE_UFUNC, ctypes.c_char_p),
     "PyUFunc_RegisterLoopForType": (
         "_UFUNC_API",
         2,
