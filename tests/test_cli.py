@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import fastact
 from fastact.cli import main
 
 
@@ -56,3 +57,26 @@ def test_python_m_fastact():
     )
     assert wrong.returncode == 2
     assert "invalid choice: 'dmeo'" in wrong.stderr
+
+
+def test_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "neighbour.py").write_text("name = 'neighbour'")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, neighbour, numpy as np\n"
+        "x = np.ones(1_000_000)\n"
+        "print(__name__, neighbour.name, sys.argv[1:], np._core.multiarray.get_handler_name(x))\n"
+    )
+    try:
+        assert main(["run", str(program), "--epochs", "3"]) == 0
+        expected = "__main__ neighbour ['--epochs', '3'] fastact_recycling\n"
+        assert capsys.readouterr().out == expected
+        monkeypatch.chdir(tmp_path)
+        assert main(["run", "-m", "program", "a"]) == 0
+        assert capsys.readouterr().out == "__main__ neighbour ['a'] fastact_recycling\n"
+    finally:
+        fastact.memory.disable()
+    assert main(["run", "nowhere.py"]) == 2
+    assert capsys.readouterr().err == "fastact run: there is no file nowhere.py\n"

@@ -1,4 +1,5 @@
-"""The command line: ``fastact demo``, ``bench``, ``report``, ``compare``, ``warmup``, ``info``."""
+"""The command line: ``fastact demo``, ``bench``, ``report``, ``compare``, ``run``,
+``warmup``, ``info``."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import fastact
-from fastact.cli import bench, compare, demo, info, report, warmup
+from fastact.cli import bench, compare, demo, info, report, run, warmup
 
 __all__ = ["main"]
 
@@ -16,6 +17,7 @@ _COMMANDS = {
     "bench": bench,
     "report": report,
     "compare": compare,
+    "run": run,
     "warmup": warmup,
     "info": info,
 }
