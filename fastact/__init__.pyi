@@ -103,6 +103,7 @@ def elu_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+from fastact import fused as fused
 def geglu(
     gate: npt.ArrayLike,
     up: npt.ArrayLike,

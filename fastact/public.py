@@ -47,7 +47,7 @@ _ELSEWHERE = {
     "set_num_threads": "fastact.cpu.pool",
     "show_config": "fastact.config",
 }
-_MODULES = ["memory"]
+_MODULES = ["fused", "memory"]
 _FORMS = ("", "_", "_backward")
 _DERIVED = [
     *(f"{name}{form}" for name in _ENTRIES for form in _FORMS if f"{name}{form}" not in _COMPOSED),

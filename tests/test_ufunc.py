@@ -19,7 +19,6 @@ import xarray as xr
 from references import REFERENCES
 
 import fastact as fa
-from fastact import memory
 from fastact.activations import CATALOGUE, GATED, ROWS
 from fastact.public import NAMES
 
@@ -195,7 +194,9 @@ def test_pickle_to_another_process():
         np.testing.assert_array_equal(pool.apply(fa.leaky_relu.ufunc, (X, 0.0)), RELU_X)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *(f"memory.{n}" for n in memory.__all__)])
+@pytest.mark.parametrize(
+    "name", [*NAMES, *(f"{m}.{n}" for m in ("fused", "memory") for n in getattr(fa, m).__all__)]
+)
 def test_documentation(name):
     function = operator.attrgetter(name)(fa)
     text = inspect.getdoc(function)

@@ -34,6 +34,7 @@ __all__: list[str]
 
 SPECIAL = {
     "get_num_threads": "def get_num_threads() -> int: ...",
+    "fused": "from fastact import fused as fused",
     "memory": "from fastact import memory as memory",
     "num_threads": "def num_threads(n: int) -> AbstractContextManager[None]: ...",
     "set_num_threads": "def set_num_threads(n: int) -> None: ...",

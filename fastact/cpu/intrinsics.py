@@ -28,10 +28,11 @@ LOOP_SIGNATURE = types.void(
 
 #: What the source of loops uses.
 FOR_LOOPS = (
-    *("address", "load", "operand", "same_or_apart", "select", "shifted", "store"),
+    *("address", "at", "load", "operand", "same_or_apart", "select", "shifted", "store", "word"),
     *("absolute", "copysign", "fma", "power_of_two", "product_low", "scale", "sqrt"),
     *("exponent", "mantissa", "maximum", "plus_any_order", "transpose8"),
-    *("eight_wide", "eight_wide_twice", "independent", "interleaved"),
+    *("eight_wide", "eight_wide_twice", "independent", "interleaved", "stream_fence"),
+    *("relu_eight", "relu_eight_streamed", "kept_eight", "kept_eight_streamed"),
 )
 
 _word = ir.IntType(64)
@@ -148,6 +149,17 @@ def address(typingctx, pointer):
         return builder.ptrtoint(arguments[0], _word)
 
     return types.int64(pointer), codegen
+
+
+@intrinsic
+def at(typingctx, where, dtype):
+    """The address ``where`` as a pointer to ``dtype``."""
+    pointer = types.CPointer(dtype.dtype)
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
+
+    return pointer(types.int64, dtype), codegen
 
 
 @intrinsic
@@ -704,3 +716,76 @@ def exponent(typingctx, x):
         return builder.sitofp(builder.sub(biased, integer(bias)), x.type)
 
     return x(x), codegen
+
+
+# --- bit masks ----------------------------------------------------------------------------------
+
+
+def _eight(builder: Any, pointer: Any, index: Any) -> Any:
+    """The place of eight numbers, as a pointer to a vector."""
+    place = builder.gep(pointer, [index])
+    return builder.bitcast(place, ir.VectorType(pointer.type.pointee, 8).as_pointer())
+
+
+def _store_eight(builder: Any, vector: Any, place: Any, streamed: bool) -> None:
+    if not streamed:
+        builder.store(vector, place, align=2)
+        return
+    done = builder.store(vector, place, align=16)
+    done.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_int, 1)]))
+
+
+def _relu_eight(streamed: bool) -> Any:
+    @intrinsic
+    def relu_eight(typingctx, x, y, index, infinity):
+        """y = relu(x) for eight numbers; a bit for each that is positive.
+
+        ``infinity``: the bits of infinity where numbers are stored as their 16 bits, else 0.
+        """
+
+        def codegen(context, builder, signature, arguments):
+            x, y, index, infinity = arguments
+            vector = builder.load(_eight(builder, x, index), align=2)
+            zero = ir.Constant(vector.type, None)
+            if isinstance(vector.type.element, ir.IntType):
+                top = [ir.Constant(ir.IntType(16), 0x7FFF)] * 8
+                magnitude = builder.and_(vector, ir.Constant(vector.type, top))
+                limit = ir.Constant(vector.type, ir.Undefined)
+                for lane in range(8):
+                    limit = builder.insert_element(limit, infinity, ir.Constant(_int, lane))
+                finite = builder.icmp_unsigned("<=", magnitude, limit)
+                positive = builder.and_(finite, builder.icmp_signed(">", vector, zero))
+                kept = builder.or_(builder.not_(finite), positive)
+            else:
+                positive = builder.fcmp_ordered(">", vector, zero)
+                kept = builder.not_(builder.fcmp_ordered("<=", vector, zero))
+            result = builder.select(kept, vector, zero)
+            _store_eight(builder, result, _eight(builder, y, index), streamed)
+            return builder.bitcast(positive, ir.IntType(8))
+
+        return types.uint8(x, y, types.intp, types.uint16), codegen
+
+    return relu_eight
+
+
+def _kept_eight(streamed: bool) -> Any:
+    @intrinsic
+    def kept_eight(typingctx, x, y, index, bits):
+        """y = x for those of eight numbers whose bit is 1, else 0."""
+
+        def codegen(context, builder, signature, arguments):
+            x, y, index, bits = arguments
+            vector = builder.load(_eight(builder, x, index), align=2)
+            kept = builder.bitcast(bits, ir.VectorType(ir.IntType(1), 8))
+            result = builder.select(kept, vector, ir.Constant(vector.type, None))
+            _store_eight(builder, result, _eight(builder, y, index), streamed)
+            return context.get_dummy_value()
+
+        return types.void(x, y, types.intp, types.uint8), codegen
+
+    return kept_eight
+
+
+#: With ordinary stores, and with non-temporal ones to addresses that are multiples of 16.
+relu_eight, relu_eight_streamed = _relu_eight(False), _relu_eight(True)
+kept_eight, kept_eight_streamed = _kept_eight(False), _kept_eight(True)

@@ -249,6 +249,10 @@ def _unit(name: str, functions: str, operands: Operands) -> Unit:
     return unit_of_source(name, text, operands.kinds, kind.compute)
 
 
+#: Types that a source text may name.
+_INTEGERS = ("int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
 def unit_of_source(
     name: str,
     text: str,
@@ -278,7 +282,7 @@ def unit_of_source(
                 for array, (dtype, length) in (arrays or {}).items()
             },
             "T": getattr(types, compute),
-            **{name: getattr(types, name) for name in ("int32", "int64")},
+            **{name: getattr(types, name) for name in _INTEGERS},
             "A": types.float64,
             "INFINITY": float("inf"),
             # forceinline: a call inside a loop keeps LLVM from vectorizing it.

@@ -1,0 +1,246 @@
+"""Fused kernels: what is done to the blocks of a matrix, with a vector and with sums.
+
+The data are matrices of one shape, each with its own distance between rows, whose columns are
+contiguous. A kernel goes through them once: it computes an output, and may add a *term* of each
+element to sums. A vector holds one number for each column (``columns``) or for each row
+(``rows``), and so do the sums.
+
+A kernel's items are *blocks*: some rows of some columns. A block has a *record* of words that says
+where it is; ``launch`` hands records out to threads. Blocks below each other have sums of their
+own, so that what is summed up does not depend on who computes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import textwrap
+
+from fastact.activations import Activation
+from fastact.cpu.compiler import Unit
+from fastact.cpu.loops import Formula, call, functions_source, unit_of_source
+from fastact.dtypes import Kind
+
+__all__ = ["MATRICES", "Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
+
+# A record: the block's size; addresses of parameters, vector and sums; then, from MATRICES on, two
+# words for each matrix, inputs first: its address, and the bytes from one row to the next.
+ROWS, COLUMNS, PARAMETERS, VECTOR, SUMS, MATRICES = range(6)
+
+#: Rows that are worked on together, so that the vector and the sums are read once for all of them.
+TOGETHER = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A fused kernel, but for the dtype.
+
+    ``functions`` is the source of ``value``: of the matrices' elements, the vector's if there is
+    one, and the parameters. ``term`` is what is summed, an expression in terms of them (``x0``,
+    ``x1``, ..., ``v``) and of the value ``y``; empty if nothing is.
+    """
+
+    name: str
+    kind: Kind
+    functions: str
+    matrices: int
+    parameters: int = 0
+    vector: bool = False
+    term: str = ""
+
+    def unit(self, by_rows: bool) -> Unit:
+        """``by_rows``: the vector has a number for each row, and the sums are those of rows."""
+        source = _by_rows(self) if by_rows else _by_columns(self)
+        name = f"{self.name}_{'rows' if by_rows else 'columns'}-{self.kind.name}"
+        text = f"{self.functions}\n{source}"
+        return unit_of_source(name, text, [self.kind], self.kind.compute, module=__name__)
+
+
+# --- kernels ------------------------------------------------------------------------------------
+
+
+def bias_act(entry: Activation, kind: Kind, residual: bool) -> Kernel:
+    """``activation(x + bias [+ residual])``"""
+    functions = f"""\
+{functions_source(kind.compute, activation=Formula(entry.formula))}
+
+@formula
+def value({_names(entry, "x", residual)}):
+    return activation({_sum(residual)}{_parameters(entry)})
+"""
+    name = f"{entry.name}_bias{'_residual' * residual}"
+    return Kernel(name, kind, functions, 1 + residual, len(entry.parameters), vector=True)
+
+
+def bias_act_backward(entry: Activation, kind: Kind, residual: bool) -> Kernel:
+    """``grad * derivative(x + bias [+ residual])``, and its sums."""
+    functions = f"""\
+{functions_source(kind.compute, derivative=Formula(entry.derivative))}
+
+@formula
+def value({_names(entry, "grad, x", residual)}):
+    slope = derivative({_sum(residual)}{_parameters(entry)})
+    return select(slope != T(0), T(grad * slope), T(0))
+"""
+    name = f"{entry.name}_bias{'_residual' * residual}_backward"
+    parameters = len(entry.parameters)
+    return Kernel(name, kind, functions, 2 + residual, parameters, vector=True, term="y")
+
+
+def prelu_backward(entry: Activation, kind: Kind) -> Kernel:
+    """The gradient by x, and the sums of the gradient by the weight."""
+    functions = f"""\
+{functions_source(kind.compute, derivative=Formula(entry.derivative))}
+
+@formula
+def value(grad, x, weight):
+    slope = derivative(x, weight)
+    return select(slope != T(0), T(grad * slope), T(0))
+
+@formula
+def by_weight(grad, x):
+    return select((x > T(0)) | (x == T(0)), T(0), T(grad * x))
+"""
+    return Kernel(
+        "prelu_weight_backward", kind, functions, 2, vector=True, term="by_weight(x0, x1)"
+    )
+
+
+def relu_stats(entry: Activation, kind: Kind) -> Kernel:
+    """ReLU, and how many elements are positive."""
+    functions = functions_source(kind.compute, value=Formula(entry.formula))
+    return Kernel("relu_stats", kind, functions, 1, term="select(x0 > T(0), T(1), T(0))")
+
+
+def _names(entry: Activation, arrays: str, residual: bool) -> str:
+    return ", ".join([arrays, *["residual"] * residual, "bias", *entry.parameters])
+
+
+def _sum(residual: bool) -> str:
+    return "T(T(x + bias) + residual)" if residual else "T(x + bias)"
+
+
+def _parameters(entry: Activation) -> str:
+    return "".join(f", {name}" for name in entry.parameters)
+
+
+# --- source -------------------------------------------------------------------------------------
+
+
+def _by_columns(kernel: Kernel) -> str:
+    def rows(together: int) -> str:
+        """The loop over columns, for some rows from number ``row`` on."""
+        every = range(together)
+        lines = [
+            *(
+                f"m{k}_{r} = {_row(kernel, k, f'row + {r}')}"
+                for k in _matrices(kernel)
+                for r in every
+            ),
+            "for j in range(columns):",
+        ]
+        if kernel.vector:
+            lines.append(f"    v = {_loaded(kernel, 'vector', 'j')}")
+        for r in every:
+            lines += [
+                f"    x{k}_{r} = {_loaded(kernel, f'm{k}_{r}', 'j')}" for k in _inputs(kernel)
+            ]
+        for r in every:
+            arguments = [f"x{k}_{r}" for k in _inputs(kernel)]
+            lines.append(f"    y_{r} = {_value(kernel, arguments)}")
+            if kernel.term:
+                lines.append(f"    t_{r} = T({_of_row(kernel, r)})")
+        lines += [f"    {_stored(kernel, f'm{kernel.matrices}_{r}', f'y_{r}')}" for r in every]
+        if kernel.term:
+            added = "T(T(t_0 + t_1) + T(t_2 + t_3))" if together == TOGETHER else "t_0"
+            lines.append(f"    store(sums, j, T(load(sums, j) + {added}))")
+        return "\n".join([*lines, "    independent()"])
+
+    return _loop(
+        kernel,
+        f"""\
+for group in range(rows // {TOGETHER}):
+    row = group * {TOGETHER}
+{textwrap.indent(rows(TOGETHER), "    ")}
+for row in range(rows // {TOGETHER} * {TOGETHER}, rows):
+{textwrap.indent(rows(1), "    ")}
+""",
+    )
+
+
+def _by_rows(kernel: Kernel) -> str:
+    lines = [f"m{k}_0 = {_row(kernel, k, 'row')}" for k in _matrices(kernel)]
+    if kernel.vector:
+        lines.append(f"v = T({call(kernel.kind.load, 'vector[row]')})")
+    if kernel.term:
+        lines.append("total = T(0)")
+    lines.append("for j in range(columns):")
+    lines += [f"    x{k}_0 = {_loaded(kernel, f'm{k}_0', 'j')}" for k in _inputs(kernel)]
+    lines.append(f"    y_0 = {_value(kernel, [f'x{k}_0' for k in _inputs(kernel)])}")
+    if kernel.term:
+        lines.append(f"    total = plus_any_order(total, T({_of_row(kernel, 0)}))")
+    lines += [f"    {_stored(kernel, f'm{kernel.matrices}_0', 'y_0')}", "    independent()"]
+    if kernel.term:
+        lines.append("sums[row] = total")
+    body = textwrap.indent("\n".join(lines), "    ")
+    return _loop(kernel, f"for row in range(rows):\n{body}\n")
+
+
+def _loop(kernel: Kernel, block: str) -> str:
+    """The inner loop over items, given the source for one of them."""
+    storage = kernel.kind.storage
+    lines = [
+        "record = word(address(args), 0) + item * steps[0]",
+        f"rows = word(record, {ROWS})",
+        f"columns = word(record, {COLUMNS})",
+    ]
+    if kernel.parameters:
+        lines.append(f"parameters = at(word(record, {PARAMETERS}), T)")
+        lines += [f"p{k} = parameters[{k}]" for k in range(kernel.parameters)]
+    if kernel.vector:
+        lines.append(f"vector = at(word(record, {VECTOR}), {storage})")
+    if kernel.term:
+        lines.append(f"sums = at(word(record, {SUMS}), T)")
+    for k in _matrices(kernel):
+        lines.append(f"address{k} = word(record, {MATRICES + 2 * k})")
+        lines.append(f"step{k} = word(record, {MATRICES + 2 * k + 1})")
+    body = textwrap.indent("\n".join(lines) + "\n" + block, "        ")
+    return f"""
+def loop(args, dimensions, steps, data):
+    for item in range(dimensions[0]):
+{body}"""
+
+
+def _inputs(kernel: Kernel) -> range:
+    return range(kernel.matrices)
+
+
+def _matrices(kernel: Kernel) -> range:
+    """Inputs, and then the output."""
+    return range(kernel.matrices + 1)
+
+
+def _row(kernel: Kernel, k: int, row: str) -> str:
+    return f"at(address{k} + ({row}) * step{k}, {kernel.kind.storage})"
+
+
+def _loaded(kernel: Kernel, pointer: str, index: str) -> str:
+    return f"T({call(kernel.kind.load, f'load({pointer}, {index})')})"
+
+
+def _stored(kernel: Kernel, pointer: str, value: str) -> str:
+    return f"store({pointer}, j, {call(kernel.kind.store, value)})"
+
+
+def _value(kernel: Kernel, elements: list[str]) -> str:
+    vector = ["v"] if kernel.vector else []
+    parameters = [f"p{k}" for k in range(kernel.parameters)]
+    return f"T(value({', '.join([*elements, *vector, *parameters])}))"
+
+
+def _of_row(kernel: Kernel, row: int) -> str:
+    """The term, with the names of a row's elements."""
+    term = kernel.term
+    for name in ["y", *(f"x{k}" for k in _inputs(kernel))]:
+        term = re.sub(rf"\b{name}\b", f"{name}_{row}", term)
+    return term

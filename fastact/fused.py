@@ -1,0 +1,659 @@
+"""Fused training kernels: in one pass over memory what NumPy does in two to five.
+
+``bias_act`` and its backward, with the sum over columns in the same pass; PReLU with the gradient
+of its weight; ReLU that saves one bit of each element, that drops elements out, or that counts how
+often each unit is active.
+
+Results are the same, bit for bit, for any number of threads. The functions take arrays of float16,
+bfloat16 (of ml_dtypes), float32 and float64; integers are promoted as by ``np.exp``. Half types are
+computed and summed in float32, and rounded once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.array_utils import normalize_axis_index
+
+from fastact.activations import CATALOGUE, Activation
+from fastact.cpu import blocks, flat, matrix
+from fastact.dtypes import BFLOAT16, FLOATS, Kind
+from fastact.functions import constrain
+from fastact.public import ALIASES
+from fastact.statistics import ActivationStats
+
+__all__ = [
+    "ActivationStats",
+    "bias_act",
+    "bias_act_backward",
+    "prelu_backward",
+    "relu_dropout",
+    "relu_dropout_backward",
+    "relu_mask",
+    "relu_mask_backward",
+    "relu_stats",
+]
+
+Array = npt.NDArray[Any]
+
+
+# --- bias and activation ------------------------------------------------------------------------
+
+
+def bias_act(
+    x: npt.ArrayLike,
+    bias: npt.ArrayLike,
+    activation: str = "relu",
+    residual: npt.ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    out: Array | None = None,
+    **parameters: Any,
+) -> Array:
+    """``activation(x + bias [+ residual])`` in one pass.
+
+    Parameters
+    ----------
+    x : array_like
+        What a layer computed, of at least one dimension.
+    bias : array_like
+        One number for each channel.
+    activation : str, default "relu"
+        The name of any activation of one array, such as "gelu"; "rrelu" is as in evaluation.
+    residual : array_like, optional
+        Added before the activation; of x's shape.
+    axis : int, default -1
+        The axis of x that counts channels: 1 for images in PyTorch's order.
+    out : ndarray, optional
+        Where the result goes, C-contiguous; it may be x or residual.
+    **parameters
+        Those of the activation, numbers, such as ``negative_slope=0.1``.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape. What has to be saved for ``bias_act_backward`` is x or the sum, or, for ReLU
+        and its like, whose derivative can be told from the output, this.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or there is no activation of that name.
+    TypeError
+        If a parameter is missing, unknown or no number, or a dtype is not supported.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, -2.0], [3.0, 4.0]])
+    >>> fa.fused.bias_act(x, [1.0, 1.0])
+    array([[2., 0.],
+           [4., 5.]])
+    >>> fa.fused.bias_act(x, [1.0, 1.0], "leaky_relu", negative_slope=0.5, out=x) is x
+    True
+    """
+    name = "bias_act"
+    entry, numbers = _activation(name, activation, parameters)
+    given = {"x": x, "residual": residual, "bias": bias}
+    arrays = {k: np.asarray(v) for k, v in given.items() if v is not None}
+    call = _Call(name, arrays, axis)
+    matrices = call.matrices("x", "residual", outputs={"out": out})
+    call.run(
+        blocks.bias_act,
+        (entry, call.kind, residual is not None),
+        matrices,
+        vector=call.vector("bias"),
+        parameters=numbers,
+    )
+    return matrices[-1]
+
+
+def bias_act_backward(
+    grad: npt.ArrayLike,
+    saved: npt.ArrayLike,
+    activation: str = "relu",
+    bias: npt.ArrayLike | None = None,
+    residual: npt.ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    out: Array | None = None,
+    **parameters: Any,
+) -> tuple[Array, Array]:
+    """Gradients of ``bias_act`` by x and by the bias, in one pass.
+
+    dx = grad * activation'(saved [+ bias] [+ residual]), and dbias = the sum of dx over all axes
+    but ``axis``. The gradient by the residual is dx, too.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient by the output.
+    saved : array_like
+        The sum that the activation was applied to; or, with ``bias`` and ``residual`` given again,
+        x; for functions such as ReLU, the output will do as well.
+    activation, axis, **parameters
+        As for ``bias_act``.
+    bias, residual : array_like, optional
+        What is to be added to ``saved`` to get that sum.
+    out : ndarray, optional
+        Where dx goes, C-contiguous; it may be grad or saved.
+
+    Returns
+    -------
+    (ndarray, ndarray)
+        dx, of grad's shape, and dbias, of one dimension. Sums of float32 and of half types are
+        taken in float32 within blocks of 64 rows or more, and of those in float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``bias_act``.
+
+    Examples
+    --------
+    >>> grad, saved = np.ones((3, 2)), np.array([[1.0, -2.0], [3.0, 4.0], [5.0, 0.0]])
+    >>> dx, dbias = fa.fused.bias_act_backward(grad, saved)
+    >>> dbias
+    array([3., 1.])
+    """
+    name = "bias_act_backward"
+    entry, numbers = _activation(name, activation, parameters)
+    given = {"grad": grad, "saved": saved, "residual": residual, "bias": bias}
+    call = _Call(name, {k: np.asarray(v) for k, v in given.items() if v is not None}, axis)
+    matrices = call.matrices("grad", "saved", "residual", outputs={"out": out})
+    sums = call.run(
+        blocks.bias_act_backward,
+        (entry, call.kind, residual is not None),
+        matrices,
+        vector=call.vector("bias"),
+        parameters=numbers,
+    )
+    assert sums is not None
+    return matrices[-1], sums.astype(call.dtype)
+
+
+# --- PReLU --------------------------------------------------------------------------------------
+
+
+def prelu_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    axis: int = 1,
+    out: Array | None = None,
+) -> tuple[Array, Array]:
+    """Gradients of ``prelu`` by x and by the weight, in one pass.
+
+    dx = grad where x > 0, else weight * grad; dweight = the sum of grad * x where x < 0, over all
+    axes but ``axis``, or over all if there is one weight.
+
+    Parameters
+    ----------
+    grad, x : array_like
+        Gradient by the output, and what ``prelu`` was called with.
+    weight : float or array_like
+        A number, or one for each channel.
+    axis : int, default 1
+        The axis of x that counts channels.
+    out : ndarray, optional
+        Where dx goes, C-contiguous; it may be grad or x.
+
+    Returns
+    -------
+    (ndarray, ndarray)
+        dx, of x's shape, and dweight, of weight's.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not fit, or a dtype is not supported.
+
+    References
+    ----------
+    .. [1] He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015, arXiv:1502.01852.
+
+    Examples
+    --------
+    >>> x = np.array([[-2.0, 3.0], [-1.0, -5.0]])
+    >>> dx, dweight = fa.fused.prelu_backward(np.ones((2, 2)), x, [0.5, 0.25])
+    >>> dx
+    array([[0.5 , 1.  ],
+           [0.5 , 0.25]])
+    >>> dweight
+    array([-3., -5.])
+    """
+    name = "prelu_backward"
+    shape = np.shape(weight)
+    numbers = np.asarray(weight).reshape(-1)
+    arrays = {"grad": np.asarray(grad), "x": np.asarray(x), "weight": numbers}
+    # A number does not promote an array, as in arithmetic.
+    promoting = {k: v for k, v in arrays.items() if k != "weight" or shape != ()}
+    call = _Call(name, arrays, None if numbers.size == 1 else axis, promoting)
+    matrices = call.matrices("grad", "x", outputs={"out": out})
+    of = (CATALOGUE["prelu"], call.kind)
+    sums = call.run(blocks.prelu_backward, of, matrices, vector=call.vector("weight"))
+    assert sums is not None
+    return matrices[-1], sums.astype(call.dtype).reshape(shape)
+
+
+# --- one-bit masks ------------------------------------------------------------------------------
+
+
+def relu_mask(
+    x: npt.ArrayLike, out: Array | None = None, mask: Array | None = None
+) -> tuple[Array, Array]:
+    """ReLU, and one bit for each element: all that its backward needs.
+
+    Parameters
+    ----------
+    x : array_like
+    out : ndarray, optional
+        Where the result goes, C-contiguous; it may be x.
+    mask : ndarray of uint8, optional
+        Where the bits go: one-dimensional, contiguous, a byte for each eight elements.
+
+    Returns
+    -------
+    (ndarray, ndarray)
+        ``relu(x)``, and ``np.packbits(x > 0, axis=None, bitorder="little")``: 1/32 of the memory
+        that saving float32 takes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If out or mask does not fit, or x is not supported.
+
+    Examples
+    --------
+    >>> y, mask = fa.fused.relu_mask(np.array([1.0, -2.0, 3.0]))
+    >>> y
+    array([1., 0., 3.])
+    >>> mask
+    array([5], dtype=uint8)
+    """
+    call = _Call("relu_mask", {"x": np.asarray(x)}, None)
+    if mask is None:
+        mask = np.empty((call.shape[2] + 7) // 8, np.uint8)
+    bits = call.mask(mask, writeable=True)
+    x, out = call.matrices("x", outputs={"out": out}, contiguous=True)
+    flat.mask(call.kind, x, out, bits)
+    return out, bits
+
+
+def relu_mask_backward(grad: npt.ArrayLike, mask: Array, out: Array | None = None) -> Array:
+    """Gradient of ``relu_mask``: grad where there is a bit, else 0.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient by the output.
+    mask : ndarray of uint8
+        What ``relu_mask`` gave.
+    out : ndarray, optional
+        Where the result goes, C-contiguous; it may be grad.
+
+    Returns
+    -------
+    ndarray
+        Gradient by x.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If mask or out does not fit, or grad is not supported.
+
+    Examples
+    --------
+    >>> y, mask = fa.fused.relu_mask(np.array([1.0, -2.0, 3.0]))
+    >>> fa.fused.relu_mask_backward(np.array([0.5, 0.5, 0.5]), mask)
+    array([0.5, 0. , 0.5])
+    """
+    call = _Call("relu_mask_backward", {"grad": np.asarray(grad)}, None)
+    bits = call.mask(mask, writeable=False)
+    grad, out = call.matrices("grad", outputs={"out": out}, contiguous=True)
+    flat.masked(call.kind, grad, bits, out)
+    return out
+
+
+# --- dropout ------------------------------------------------------------------------------------
+
+
+def relu_dropout(
+    x: npt.ArrayLike, p: float = 0.5, seed: int = 0, out: Array | None = None
+) -> Array:
+    """ReLU and dropout: relu(x) / (1 - p) with probability 1 - p, else 0.
+
+    Parameters
+    ----------
+    x : array_like
+    p : float, default 0.5
+        The probability that an element is dropped, from 0 up to but not including 1.
+    seed : int, default 0
+        From 0 to 2^64 - 1. Take another one for each call.
+    out : ndarray, optional
+        Where the result goes, C-contiguous; it may be x.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape. Which elements are dropped depends on seed, p and their numbers alone.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If p or seed is out of range, out does not fit, or x is not supported.
+
+    Notes
+    -----
+    Random numbers come from Philox4x32-10, a function of the element's number: nothing is stored,
+    and the backward makes them again. p is rounded to a multiple of 2^-32.
+
+    References
+    ----------
+    .. [1] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout: a simple way to
+       prevent neural networks from overfitting, JMLR 15, 2014.
+    .. [2] Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+
+    Examples
+    --------
+    >>> y = fa.fused.relu_dropout(np.ones(10_000), 0.25, seed=1)
+    >>> float(y.max()), bool(abs((y == 0).mean() - 0.25) < 0.02)
+    (1.3333333333333333, True)
+    """
+    call = _Call("relu_dropout", {"x": np.asarray(x)}, None)
+    scale = call.dropout(p, seed)
+    x, out = call.matrices("x", outputs={"out": out}, contiguous=True)
+    flat.dropout(call.kind, x, None, out, p, seed, scale)
+    return out
+
+
+def relu_dropout_backward(
+    grad: npt.ArrayLike,
+    x: npt.ArrayLike,
+    p: float = 0.5,
+    seed: int = 0,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``relu_dropout``: grad / (1 - p) where an element was kept and positive, else 0.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient by the output.
+    x, p, seed
+        What ``relu_dropout`` was called with; its output will do as well as x.
+    out : ndarray, optional
+        Where the result goes, C-contiguous; it may be grad or x.
+
+    Returns
+    -------
+    ndarray
+        Gradient by x.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``relu_dropout``.
+
+    Examples
+    --------
+    >>> x = np.linspace(-1, 1, 1000)
+    >>> y = fa.fused.relu_dropout(x, 0.5, seed=3)
+    >>> dx = fa.fused.relu_dropout_backward(np.ones(1000), x, 0.5, seed=3)
+    >>> bool(np.array_equal(dx, 2.0 * (y > 0)))
+    True
+    """
+    call = _Call("relu_dropout_backward", {"grad": np.asarray(grad), "x": np.asarray(x)}, None)
+    scale = call.dropout(p, seed)
+    grad, x, out = call.matrices("grad", "x", outputs={"out": out}, contiguous=True)
+    flat.dropout(call.kind, grad, x, out, p, seed, scale)
+    return out
+
+
+# --- statistics ---------------------------------------------------------------------------------
+
+
+def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = None) -> Array:
+    """ReLU, and in the same pass how often each unit is active (positive).
+
+    Parameters
+    ----------
+    x : array_like
+        Units along the last axis.
+    stats : ActivationStats
+        What is counted is added to it.
+    out : ndarray, optional
+        Where the result goes, C-contiguous; it may be x.
+
+    Returns
+    -------
+    ndarray
+        ``relu(x)``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If stats has counted another number of units, or x is not supported.
+
+    Examples
+    --------
+    >>> stats = fa.fused.ActivationStats()
+    >>> y = fa.fused.relu_stats(np.array([[1.0, -1.0], [2.0, -3.0], [-1.0, -1.0]]), stats)
+    >>> stats.active_fraction
+    array([0.66666667, 0.        ])
+    >>> stats.dead_units()
+    array([1])
+    """
+    name = "relu_stats"
+    if not isinstance(stats, ActivationStats):
+        raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
+    call = _Call(name, {"x": np.asarray(x)}, -1)
+    stats.check_units(name, call.shape[1])
+    matrices = call.matrices("x", outputs={"out": out})
+    counts = call.run(blocks.relu_stats, (CATALOGUE["relu"], call.kind), matrices)
+    assert counts is not None
+    stats.add(counts.astype(np.int64), call.shape[0])
+    return matrices[-1]
+
+
+# --- what is given ------------------------------------------------------------------------------
+
+
+def _activation(
+    function: str, name: str, given: Mapping[str, Any]
+) -> tuple[Activation, tuple[float, ...]]:
+    """The catalogue's entry, and its parameters in their order."""
+    given = dict(given)
+    key = ALIASES.get(name, name)
+    if key == "gelu":
+        approximate = given.pop("approximate", "none")
+        key = {"none": "_gelu", "tanh": "_gelu_tanh"}.get(approximate, "")
+        if not key:
+            raise ValueError(
+                f"{function}: approximate must be 'none' or 'tanh', got {approximate!r}"
+            )
+    elif key == "rrelu":  # as when it is not training
+        low, high = given.pop("lower", 1 / 8), given.pop("upper", 1 / 3)
+        given["slope"] = (low + high) / 2
+    elif key not in ACTIVATIONS:
+        near = difflib.get_close_matches(str(name), ACTIVATIONS)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"{function}: there is no activation {name!r}{hint}")
+    entry = CATALOGUE[key]
+    unknown = sorted(given.keys() - entry.parameters.keys())
+    if unknown:
+        takes = ", ".join(entry.parameters) or "no parameters"
+        raise TypeError(f"{function}: {name} has no parameter {unknown[0]!r}; it takes {takes}")
+    numbers = {**entry.parameters, **given}
+    for parameter, number in numbers.items():
+        if number is inspect.Parameter.empty:
+            raise TypeError(f"{function}: {name} needs its parameter {parameter!r}")
+        if not isinstance(number, int | float | np.integer | np.floating):
+            got = type(number).__name__
+            raise TypeError(f"{function}: {parameter} must be a number, got {got}")
+    for small, large in entry.constraints:
+        low, high = (numbers.get(str(side), side) for side in (small, large))
+        constrain(function, str(small), low, str(large), high)
+    return entry, tuple(float(number) for number in numbers.values())
+
+
+#: Names that ``bias_act`` takes.
+ACTIVATIONS = sorted(
+    {name for name, e in CATALOGUE.items() if e.arrays == 1 and e.derivative and name[0] != "_"}
+    | {"gelu", *ALIASES}
+)
+
+
+class _Call:
+    """The arguments of one call, checked: their dtype, their shape, and where channels are.
+
+    ``shape`` is (elements before the axis of channels, channels, elements after it). ``axis`` None:
+    there is one channel. The first of ``arrays`` says what the shape is.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        arrays: Mapping[str, Array],
+        axis: int | None,
+        promoting: Mapping[str, Array] | None = None,
+    ) -> None:
+        self.function = function
+        self.arrays = dict(arrays)
+        self.dtype, self.kind = _common_dtype(function, promoting or arrays)
+        first, x = next(iter(arrays.items()))
+        self.full_shape = x.shape
+        if axis is None:
+            self.shape = (1, 1, x.size)
+            return
+        if x.ndim == 0:
+            raise ValueError(f"{function}: {first} must have at least one dimension")
+        self.axis = normalize_axis_index(axis, x.ndim)
+        before, after = x.shape[: self.axis], x.shape[self.axis + 1 :]
+        self.shape = (_product(before), x.shape[self.axis], _product(after))
+
+    def vector(self, name: str) -> Array:
+        """One number for each channel; zeros if it is not given."""
+        channels = self.shape[1]
+        if name not in self.arrays:
+            return np.zeros(channels, self.dtype)
+        vector = self.arrays[name]
+        if vector.shape != (channels,):
+            raise ValueError(
+                f"{self.function}: {name} must have shape ({channels},), one number for each "
+                f"channel along axis {getattr(self, 'axis', 0)} of shape {self.full_shape}; got "
+                f"{vector.shape}"
+            )
+        return _prepared(vector, self.dtype)
+
+    def matrices(
+        self, *names: str, outputs: Mapping[str, Any], contiguous: bool = False
+    ) -> list[Array]:
+        """The arrays of these names that there are, and outputs, made where they are not given."""
+        shape = self.full_shape
+        for name in names:
+            got = self.arrays[name].shape if name in self.arrays else shape
+            if got != shape:
+                raise ValueError(f"{self.function}: {name} must have shape {shape}, got {got}")
+        self.vectors_fit()
+        made = [self.output(name, out) for name, out in outputs.items()]
+        given = [
+            _prepared(self.arrays[name], self.dtype, contiguous)
+            for name in names
+            if name in self.arrays
+        ]
+        return [*(_apart(a, made) for a in given), *made]
+
+    def vectors_fit(self) -> None:
+        """Raise what is wrong with vectors before anything is written."""
+        for name in {"bias", "weight"} & self.arrays.keys():
+            self.vector(name)
+
+    def output(self, name: str, out: Any) -> Array:
+        if out is None:
+            return np.empty(self.full_shape, self.dtype)
+        wanted = f"{self.function}: {name} must be a C-contiguous, writable ndarray of {self.dtype}"
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"{wanted}, got {type(out).__name__}")
+        if out.dtype != self.dtype:
+            raise TypeError(f"{wanted}, got one of {out.dtype}")
+        if out.shape != self.full_shape:
+            raise ValueError(f"{wanted} of shape {self.full_shape}, got shape {out.shape}")
+        if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+            problem = "read-only" if not out.flags.writeable else "not contiguous"
+            raise ValueError(f"{wanted}, got one that is {problem}")
+        return out
+
+    def mask(self, mask: Any, writeable: bool) -> Array:
+        wanted = f"{self.function}: mask must be a contiguous ndarray of uint8"
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8:
+            raise TypeError(f"{wanted}, got {getattr(mask, 'dtype', type(mask).__name__)}")
+        shape = ((self.shape[2] + 7) // 8,)
+        if mask.shape != shape:
+            raise ValueError(f"{wanted} of shape {shape}, got shape {mask.shape}")
+        if not mask.flags.c_contiguous or (writeable and not mask.flags.writeable):
+            problem = "is not contiguous" if not mask.flags.c_contiguous else "is read-only"
+            raise ValueError(f"{wanted}, got one that {problem}")
+        return mask
+
+    def dropout(self, p: float, seed: int) -> float:
+        """The factor for what is kept."""
+        if not 0 <= p < 1:
+            raise ValueError(f"{self.function}: p must be at least 0 and less than 1, got {p}")
+        if not 0 <= operator.index(seed) < 1 << 64:
+            raise ValueError(f"{self.function}: seed must be from 0 to 2**64 - 1, got {seed}")
+        return 1 / (1 - p)
+
+    def run(
+        self,
+        make: Any,
+        of: tuple[Any, ...],
+        matrices: list[Array],
+        vector: Array | None = None,
+        parameters: tuple[float, ...] = (),
+    ) -> Array | None:
+        rounded = np.array(parameters, np.float16 if self.kind.name == "float16" else np.float64)
+        numbers = rounded.astype(self.kind.compute)
+        if vector is not None:
+            (vector,) = (_apart(vector, matrices[-1:]),)
+        return matrix.run(make, of, matrices, self.shape, vector, numbers)
+
+
+def _common_dtype(function: str, arrays: Mapping[str, Array]) -> tuple[np.dtype[Any], Kind]:
+    dtype = np.result_type(*arrays.values())
+    if dtype.kind in "biu":
+        dtype = np.result_type(dtype, np.float16)  # as np.exp promotes them
+    if dtype.kind == "f" and dtype.char in FLOATS:
+        return dtype.newbyteorder("="), FLOATS[dtype.char]
+    if dtype.name == "bfloat16":
+        return dtype, BFLOAT16
+    raise TypeError(
+        f"{function}: {dtype} is not supported; it takes float16, bfloat16, float32 and float64"
+    )
+
+
+def _prepared(array: Array, dtype: np.dtype[Any], contiguous: bool = True) -> Array:
+    """The array, or a copy that kernels can read: of this dtype, without gaps but between rows."""
+    array = array.astype(dtype, copy=False)
+    inner = array.ndim == 2 and not contiguous and array.strides[-1] == array.itemsize
+    if array.flags.aligned and (array.flags.c_contiguous or inner):
+        return array
+    return array.copy(order="C")
+
+
+def _apart(array: Array, outputs: list[Array]) -> Array:
+    """The array, or a copy if writing one of the outputs would change what is still to be read."""
+    for out in outputs:
+        same = array.ctypes.data == out.ctypes.data and array.strides == out.strides
+        if not same and np.may_share_memory(array, out):
+            return array.copy()
+    return array
+
+
+def _product(numbers: tuple[int, ...]) -> int:
+    return int(np.prod(numbers, dtype=np.int64))
