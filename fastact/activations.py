@@ -47,6 +47,7 @@ for float32 input, ``0.5`` is a float32.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -92,7 +93,7 @@ __all__ = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Activation:
     """One entry of the catalogue; the fields are described at the top of this module."""
 
@@ -112,7 +113,7 @@ class Activation:
     arrays: int = 1
     weights: bool = False
 
-    @property
+    @functools.cached_property
     def parameters(self) -> dict[str, Any]:
         """Names of the parameters after the arrays, with their defaults."""
         parameters = list(inspect.signature(self.formula).parameters.values())[self.arrays :]

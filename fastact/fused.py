@@ -12,7 +12,9 @@ computed and summed in float32, and rounded once.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +25,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from fastact.activations import CATALOGUE, Activation
 from fastact.cpu import blocks, flat, matrix
+from fastact.cpu.launch import address
 from fastact.dtypes import BFLOAT16, FLOATS, Kind
 from fastact.functions import constrain
 from fastact.public import ALIASES
@@ -468,6 +471,20 @@ def _activation(
     function: str, name: str, given: Mapping[str, Any]
 ) -> tuple[Activation, tuple[float, ...]]:
     """The catalogue's entry, and its parameters in their order."""
+    if not isinstance(name, str):
+        got = type(name).__name__
+        raise TypeError(f"{function}: activation must be the name of one, a str, got {got}")
+    return _chosen(function, name, given) if given else _by_default(function, name)
+
+
+@functools.cache
+def _by_default(function: str, name: str) -> tuple[Activation, tuple[float, ...]]:
+    return _chosen(function, name, {})
+
+
+def _chosen(
+    function: str, name: str, given: Mapping[str, Any]
+) -> tuple[Activation, tuple[float, ...]]:
     given = dict(given)
     key = ALIASES.get(name, name)
     if key == "gelu":
@@ -535,7 +552,7 @@ class _Call:
             raise ValueError(f"{function}: {first} must have at least one dimension")
         self.axis = normalize_axis_index(axis, x.ndim)
         before, after = x.shape[: self.axis], x.shape[self.axis + 1 :]
-        self.shape = (_product(before), x.shape[self.axis], _product(after))
+        self.shape = (math.prod(before), x.shape[self.axis], math.prod(after))
 
     def vector(self, name: str) -> Array:
         """One number for each channel; zeros if it is not given."""
@@ -617,8 +634,10 @@ class _Call:
         vector: Array | None = None,
         parameters: tuple[float, ...] = (),
     ) -> Array | None:
-        rounded = np.array(parameters, np.float16 if self.kind.name == "float16" else np.float64)
-        numbers = rounded.astype(self.kind.compute)
+        numbers = None
+        if parameters:
+            rounded = np.array(parameters, np.float16 if self.dtype.char == "e" else np.float64)
+            numbers = rounded.astype(self.kind.compute)
         if vector is not None:
             (vector,) = (_apart(vector, matrices[-1:]),)
         return matrix.run(make, of, matrices, self.shape, vector, numbers)
@@ -649,11 +668,8 @@ def _prepared(array: Array, dtype: np.dtype[Any], contiguous: bool = True) -> Ar
 def _apart(array: Array, outputs: list[Array]) -> Array:
     """The array, or a copy if writing one of the outputs would change what is still to be read."""
     for out in outputs:
-        same = array.ctypes.data == out.ctypes.data and array.strides == out.strides
-        if not same and np.may_share_memory(array, out):
+        if array is out or not np.may_share_memory(array, out):
+            continue
+        if address(array) != address(out) or array.strides != out.strides:
             return array.copy()
     return array
-
-
-def _product(numbers: tuple[int, ...]) -> int:
-    return int(np.prod(numbers, dtype=np.int64))

@@ -15,6 +15,9 @@ from __future__ import annotations
 import dataclasses
 import re
 import textwrap
+from typing import Any
+
+import numpy as np
 
 from fastact.activations import Activation
 from fastact.cpu.compiler import Unit
@@ -23,12 +26,18 @@ from fastact.dtypes import Kind
 
 __all__ = ["MATRICES", "Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
 
-# A record: the block's size; addresses of parameters, vector and sums; then, from MATRICES on, two
-# words for each matrix, inputs first: its address, and the bytes from one row to the next.
-ROWS, COLUMNS, PARAMETERS, VECTOR, SUMS, MATRICES = range(6)
+# A record: the block's size; addresses of parameters, vector and sums; whether the output is to be
+# stored past the cache; then, from MATRICES on, two words for each matrix, inputs first: its
+# address, and the bytes from one row to the next.
+ROWS, COLUMNS, PARAMETERS, VECTOR, SUMS, STREAMED, MATRICES = range(7)
+
+_COMPUTE = {name: np.dtype(name) for name in ("float32", "float64")}
 
 #: Rows that are worked on together, so that the vector and the sums are read once for all of them.
 TOGETHER = 4
+
+#: Bytes of the tile that what is stored past the cache is staged in; less than a page.
+TILE_BYTES = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +57,17 @@ class Kernel:
     vector: bool = False
     term: str = ""
 
+    @property
+    def compute(self) -> np.dtype[Any]:
+        return _COMPUTE[self.kind.compute]
+
     def unit(self, by_rows: bool) -> Unit:
         """``by_rows``: the vector has a number for each row, and the sums are those of rows."""
         source = _by_rows(self) if by_rows else _by_columns(self)
         name = f"{self.name}_{'rows' if by_rows else 'columns'}-{self.kind.name}"
-        text = f"{self.functions}\n{source}"
-        return unit_of_source(name, text, [self.kind], self.kind.compute, module=__name__)
+        text = f"{self.functions}\n{_streamed(self.kind)}\n{source}"
+        arrays = {"new_tile": (self.kind.storage, TILE_BYTES // self.kind.itemsize)}
+        return unit_of_source(name, text, [self.kind], self.kind.compute, arrays, __name__)
 
 
 # --- kernels ------------------------------------------------------------------------------------
@@ -127,63 +141,101 @@ def _parameters(entry: Activation) -> str:
 # --- source -------------------------------------------------------------------------------------
 
 
-def _by_columns(kernel: Kernel) -> str:
-    def rows(together: int) -> str:
-        """The loop over columns, for some rows from number ``row`` on."""
-        every = range(together)
-        lines = [
-            *(
-                f"m{k}_{r} = {_row(kernel, k, f'row + {r}')}"
-                for k in _matrices(kernel)
-                for r in every
-            ),
-            "for j in range(columns):",
-        ]
-        if kernel.vector:
-            lines.append(f"    v = {_loaded(kernel, 'vector', 'j')}")
-        for r in every:
-            lines += [
-                f"    x{k}_{r} = {_loaded(kernel, f'm{k}_{r}', 'j')}" for k in _inputs(kernel)
-            ]
-        for r in every:
-            arguments = [f"x{k}_{r}" for k in _inputs(kernel)]
-            lines.append(f"    y_{r} = {_value(kernel, arguments)}")
-            if kernel.term:
-                lines.append(f"    t_{r} = T({_of_row(kernel, r)})")
-        lines += [f"    {_stored(kernel, f'm{kernel.matrices}_{r}', f'y_{r}')}" for r in every]
-        if kernel.term:
-            added = "T(T(t_0 + t_1) + T(t_2 + t_3))" if together == TOGETHER else "t_0"
-            lines.append(f"    store(sums, j, T(load(sums, j) + {added}))")
-        return "\n".join([*lines, "    independent()"])
+def _streamed(kind: Kind) -> str:
+    """The function that copies from the tile past the cache."""
+    return f"""
+@formula
+def streamed(destination, source, nbytes):
+    whole = nbytes & -16
+    for k in range(0, whole, 16):
+        stream_sixteen(destination + k, source + k)
+    for k in range(whole, nbytes, {kind.itemsize}):
+        at(destination + k, {kind.storage})[0] = at(source + k, {kind.storage})[0]
+"""
 
+
+def _by_columns(kernel: Kernel) -> str:
+    together = _several_rows(kernel)
+    single = _one_row(
+        kernel,
+        "v = " + _loaded(kernel, "vector", "start + j"),
+        "store(sums, start + j, T(load(sums, start + j) + {}))",
+    )
+    # What is stored past the cache goes row by row: it waits for memory anyway.
     return _loop(
         kernel,
         f"""\
-for group in range(rows // {TOGETHER}):
+groups = 0 if past_cache else rows // {TOGETHER}
+for group in range(groups):
     row = group * {TOGETHER}
-{textwrap.indent(rows(TOGETHER), "    ")}
-for row in range(rows // {TOGETHER} * {TOGETHER}, rows):
-{textwrap.indent(rows(1), "    ")}
+{textwrap.indent(together, "    ")}
+for row in range(groups * {TOGETHER}, rows):
+{textwrap.indent(single, "    ")}
 """,
     )
 
 
+def _several_rows(kernel: Kernel) -> str:
+    """The loop over columns for the rows from number ``row`` on."""
+    every = range(TOGETHER)
+    lines = []
+    for r in every:
+        lines += [f"m{k}_{r} = {_place(kernel, k, f'row + {r}')}" for k in _matrices(kernel)]
+    lines.append("for j in range(columns):")
+    if kernel.vector:
+        lines.append(f"    v = {_loaded(kernel, 'vector', 'j')}")
+    for r in every:
+        lines += [f"    x{k}_{r} = {_loaded(kernel, f'm{k}_{r}', 'j')}" for k in _inputs(kernel)]
+    for r in every:
+        lines.append(f"    y_{r} = {_value(kernel, [f'x{k}_{r}' for k in _inputs(kernel)])}")
+        if kernel.term:
+            lines.append(f"    t_{r} = T({_of_row(kernel, r)})")
+    lines += [f"    {_stored(kernel, f'm{kernel.matrices}_{r}', f'y_{r}')}" for r in every]
+    if kernel.term:
+        added = "T(T(t_0 + t_1) + T(t_2 + t_3))"
+        lines.append(f"    store(sums, j, T(load(sums, j) + {added}))")
+    return "\n".join([*lines, "    independent()"])
+
+
 def _by_rows(kernel: Kernel) -> str:
-    lines = [f"m{k}_0 = {_row(kernel, k, 'row')}" for k in _matrices(kernel)]
+    row = _one_row(kernel, "", "total = plus_any_order(total, {})")
+    lines = []
     if kernel.vector:
         lines.append(f"v = T({call(kernel.kind.load, 'vector[row]')})")
     if kernel.term:
         lines.append("total = T(0)")
-    lines.append("for j in range(columns):")
-    lines += [f"    x{k}_0 = {_loaded(kernel, f'm{k}_0', 'j')}" for k in _inputs(kernel)]
-    lines.append(f"    y_0 = {_value(kernel, [f'x{k}_0' for k in _inputs(kernel)])}")
-    if kernel.term:
-        lines.append(f"    total = plus_any_order(total, T({_of_row(kernel, 0)}))")
-    lines += [f"    {_stored(kernel, f'm{kernel.matrices}_0', 'y_0')}", "    independent()"]
+    lines.append(row)
     if kernel.term:
         lines.append("sums[row] = total")
     body = textwrap.indent("\n".join(lines), "    ")
     return _loop(kernel, f"for row in range(rows):\n{body}\n")
+
+
+def _one_row(kernel: Kernel, vector: str, summed: str) -> str:
+    """The loops over columns of one row, a tile at a time, given how the term is summed."""
+    size = kernel.kind.itemsize
+    out = kernel.matrices
+    inside = [f"x{k}_0 = {_loaded(kernel, f'm{k}_0', 'j')}" for k in _inputs(kernel)]
+    if vector and kernel.vector:
+        inside.append(vector)
+    inside.append(f"y_0 = {_value(kernel, [f'x{k}_0' for k in _inputs(kernel)])}")
+    if kernel.term:
+        inside.append(summed.format(f"T({_of_row(kernel, 0)})"))
+    inside += [_stored(kernel, "target", "y_0"), "independent()"]
+    lines = [
+        f"for start in range(0, columns, {TILE_BYTES // size}):",
+        f"    part = columns - start if columns - start < {TILE_BYTES // size} else "
+        f"{TILE_BYTES // size}",
+        *(f"    m{k}_0 = {_place(kernel, k, 'row', 'start')}" for k in _inputs(kernel)),
+        f"    destination = address{out} + row * step{out} + start * {size}",
+        "    target_at = address(tile) if past_cache else destination",
+        f"    target = at(target_at, {kernel.kind.storage})",
+        "    for j in range(part):",
+        *(f"        {line}" for line in inside),
+        "    if past_cache:",
+        f"        streamed(destination, target_at, part * {size})",
+    ]
+    return "\n".join(lines)
 
 
 def _loop(kernel: Kernel, block: str) -> str:
@@ -193,6 +245,7 @@ def _loop(kernel: Kernel, block: str) -> str:
         "record = word(address(args), 0) + item * steps[0]",
         f"rows = word(record, {ROWS})",
         f"columns = word(record, {COLUMNS})",
+        f"past_cache = word(record, {STREAMED}) != 0",
     ]
     if kernel.parameters:
         lines.append(f"parameters = at(word(record, {PARAMETERS}), T)")
@@ -207,8 +260,11 @@ def _loop(kernel: Kernel, block: str) -> str:
     body = textwrap.indent("\n".join(lines) + "\n" + block, "        ")
     return f"""
 def loop(args, dimensions, steps, data):
+    tile = new_tile()
     for item in range(dimensions[0]):
-{body}"""
+{body}
+    stream_fence()
+"""
 
 
 def _inputs(kernel: Kernel) -> range:
@@ -220,8 +276,10 @@ def _matrices(kernel: Kernel) -> range:
     return range(kernel.matrices + 1)
 
 
-def _row(kernel: Kernel, k: int, row: str) -> str:
-    return f"at(address{k} + ({row}) * step{k}, {kernel.kind.storage})"
+def _place(kernel: Kernel, k: int, row: str, column: str = "0") -> str:
+    """Where a row of a matrix begins, or what is in a later column of it."""
+    place = f"address{k} + ({row}) * step{k} + {column} * {kernel.kind.itemsize}"
+    return f"at({place}, {kernel.kind.storage})"
 
 
 def _loaded(kernel: Kernel, pointer: str, index: str) -> str:

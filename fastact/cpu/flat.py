@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.cpu import machine
-from fastact.cpu.launch import Launcher
+from fastact.cpu.launch import Launcher, address
 from fastact.cpu.loops import call, unit_of_source
 from fastact.dtypes import Kind
 
@@ -198,19 +198,17 @@ def _records(x: Array, second: Array | None, y: Array, numbers: Array | None, bi
     records[:, COUNT] = np.minimum(PART, n - first)
     records[:, FIRST] = first
     # Non-temporal stores pay where the arrays are larger than the cache, and never in place.
-    address = y.ctypes.data
+    start = address(y)
     records[:, STREAMED] = (
-        2 * x.nbytes >= machine.last_level_cache()
-        and address != x.ctypes.data
-        and address % 16 == 0
+        2 * x.nbytes >= machine.last_level_cache() and start != address(x) and start % 16 == 0
     )
-    records[:, INPUT] = x.ctypes.data + first * x.itemsize
-    records[:, OUTPUT] = address + first * y.itemsize
+    records[:, INPUT] = address(x) + first * x.itemsize
+    records[:, OUTPUT] = start + first * y.itemsize
     if second is not None:
         offsets = first // 8 if bits else first * second.itemsize
-        records[:, SECOND] = second.ctypes.data + offsets
+        records[:, SECOND] = address(second) + offsets
     if numbers is not None:
-        records[:, NUMBERS] = numbers.ctypes.data
+        records[:, NUMBERS] = address(numbers)
     return records
 
 

@@ -31,7 +31,8 @@ FOR_LOOPS = (
     *("address", "at", "load", "operand", "same_or_apart", "select", "shifted", "store", "word"),
     *("absolute", "copysign", "fma", "power_of_two", "product_low", "scale", "sqrt"),
     *("exponent", "mantissa", "maximum", "plus_any_order", "transpose8"),
-    *("eight_wide", "eight_wide_twice", "independent", "interleaved", "stream_fence"),
+    *("eight_wide", "eight_wide_twice", "independent", "interleaved"),
+    *("stream_fence", "stream_sixteen"),
     *("relu_eight", "relu_eight_streamed", "kept_eight", "kept_eight_streamed"),
 )
 
@@ -358,6 +359,20 @@ def stream_line(typingctx, destination, source):
         for i, vector in enumerate(vectors):
             store = builder.store(vector, builder.gep(to, [ir.Constant(_word, i)]), align=32)
             store.set_metadata("nontemporal", hint)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def stream_sixteen(typingctx, destination, source):
+    """Copy 16 bytes to an address that is a multiple of 16, with a non-temporal store."""
+    vector = ir.VectorType(ir.IntType(32), 4)
+
+    def codegen(context, builder, signature, arguments):
+        to, source = (_pointer(builder, a, vector) for a in arguments)
+        done = builder.store(builder.load(source, align=16), to, align=16)
+        done.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_int, 1)]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen

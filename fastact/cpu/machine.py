@@ -56,6 +56,7 @@ def cgroup_quota(root: Path = Path("/")) -> float | None:
     return min(quotas, default=None)
 
 
+@functools.cache
 def last_level_cache() -> int:
     """Bytes of the largest cache of the CPU; 32 MiB where the system does not tell."""
     sizes = []

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastact.cpu import blocks
-from fastact.cpu.launch import Launcher
+from fastact.cpu import blocks, machine
+from fastact.cpu.launch import Launcher, address
 
 __all__ = ["Matrices", "run"]
 
@@ -102,11 +102,13 @@ class Matrices:
 
 
 @functools.lru_cache(maxsize=512)
-def _template(matrices: Matrices, sums_itemsize: int) -> tuple[Matrices, Array, int]:
-    records = matrices.template(sums_itemsize)
-    elements = int(records[0, blocks.ROWS] * records[0, blocks.COLUMNS])
-    # The equal one that was made first, because it has its properties computed.
-    return matrices, records, elements
+def _template(
+    rows: int, columns: int, by_rows: bool, itemsize: int, steps: tuple[int, ...], sums_size: int
+) -> tuple[Matrices, Array, int]:
+    """The matrices, their records but for the addresses, and the elements of a block."""
+    matrices = Matrices(rows, columns, by_rows, itemsize, steps)
+    records = matrices.template(sums_size)
+    return matrices, records, int(records[0, blocks.ROWS] * records[0, blocks.COLUMNS])
 
 
 @functools.cache
@@ -120,8 +122,9 @@ def _launcher(
         dtype = np.dtype(kind.storage)
         arrays = [np.zeros((64, 64), dtype) for _ in range(kernel.matrices + 1)]
         numbers = np.zeros(64, kind.compute), np.zeros(64, dtype)
-        matrices = _matrices(arrays, 64, 64, by_rows)
-        matrices, template, elements = _template(matrices, numbers[0].itemsize)
+        steps = _steps(arrays, 64, by_rows)
+        itemsize, size = dtype.itemsize, numbers[0].itemsize
+        matrices, template, elements = _template(64, 64, by_rows, itemsize, steps, size)
         sums = np.zeros(matrices.sums_shape, kind.compute)
         addresses = _addresses(arrays, numbers[0], numbers[1], sums)
         return template + addresses, elements, (arrays, numbers, sums)
@@ -148,34 +151,47 @@ def run(
     if 0 in shape:
         return np.zeros(channels) if kernel.term else None
     rows, columns = (before * channels, after) if by_rows else (before, channels)
-    matrices = _matrices(arrays, rows, columns, by_rows)
-    compute = np.dtype(kernel.kind.compute)
-    matrices, template, elements = _template(matrices, compute.itemsize)
-    if vector is not None:
-        vector = np.tile(vector, before if by_rows else matrices.fold)
+    compute = kernel.compute
+    steps = _steps(arrays, columns, by_rows)
+    matrices, template, elements = _template(
+        rows, columns, by_rows, arrays[0].itemsize, steps, compute.itemsize
+    )
+    groups = before if by_rows else matrices.fold
+    if vector is not None and groups > 1:
+        vector = np.tile(vector, groups)
     sums = np.zeros(matrices.sums_shape, compute) if kernel.term else None
-    launcher(template + _addresses(arrays, parameters, vector, sums), elements)
+    addresses = _addresses(arrays, parameters, vector, sums)
+    addresses[blocks.STREAMED] = _is_streamed(arrays, steps, addresses)
+    launcher(template + addresses, elements)
     if sums is None:
         return None
     total = np.add.reduce(sums, axis=0, dtype=np.float64)
-    groups = before if by_rows else matrices.fold
     return total if groups == 1 else np.add.reduce(total.reshape(groups, channels), axis=0)
 
 
-def _matrices(arrays: Sequence[Array], rows: int, columns: int, by_rows: bool) -> Matrices:
-    itemsize = arrays[0].itemsize
-    steps = tuple(
-        a.strides[0] if a.ndim == 2 and not by_rows and len(a) > 1 else columns * itemsize
-        for a in arrays
-    )
-    return Matrices(rows, columns, by_rows, itemsize, steps)
+def _is_streamed(arrays: Sequence[Array], steps: tuple[int, ...], addresses: Array) -> bool:
+    """Whether the output shall go past the cache: larger than that, not in place, and aligned."""
+    if arrays[0].nbytes * len(arrays) < machine.last_level_cache():
+        return False
+    *inputs, output = addresses[blocks.MATRICES :: 2].tolist()
+    return output not in inputs and output % 16 == 0 and steps[-1] % 16 == 0
+
+
+def _steps(arrays: Sequence[Array], columns: int, by_rows: bool) -> tuple[int, ...]:
+    """Bytes from one row to the next, for each of the arrays."""
+    step = columns * arrays[0].itemsize
+    if by_rows:
+        return (step,) * len(arrays)
+    return tuple([a.strides[0] if a.ndim == 2 and len(a) > 1 else step for a in arrays])
 
 
 def _addresses(
     arrays: Sequence[Array], parameters: Array | None, vector: Array | None, sums: Array | None
 ) -> Array:
     """What is added to each record of a template."""
-    words = [0, 0, *(0 if a is None else a.ctypes.data for a in (parameters, vector, sums))]
+    words = [0, 0]
+    words += [0 if a is None else address(a) for a in (parameters, vector, sums)]
+    words.append(0)
     for array in arrays:
-        words += [array.ctypes.data, 0]
+        words += [address(array), 0]
     return np.array(words, np.int64)
