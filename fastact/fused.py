@@ -16,7 +16,7 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -105,14 +105,9 @@ def bias_act(
     given = {"x": x, "residual": residual, "bias": bias}
     arrays = {k: np.asarray(v) for k, v in given.items() if v is not None}
     call = _Call(name, arrays, axis)
-    matrices = call.matrices("x", "residual", outputs={"out": out})
-    call.run(
-        blocks.bias_act,
-        (entry, call.kind, residual is not None),
-        matrices,
-        vector=call.vector("bias"),
-        parameters=numbers,
-    )
+    vector = call.vector("bias")
+    matrices = call.matrices("x", "residual", out=out)
+    call.run(_maker(blocks.bias_act, entry, residual is not None), matrices, vector, numbers)
     return matrices[-1]
 
 
@@ -150,7 +145,7 @@ def bias_act_backward(
     -------
     (ndarray, ndarray)
         dx, of grad's shape, and dbias, of one dimension. Sums of float32 and of half types are
-        taken in float32 within blocks of 64 rows or more, and of those in float64.
+        taken in float32 within blocks of 64 rows or more, then of 64 blocks, then in float64.
 
     Raises
     ------
@@ -168,16 +163,12 @@ def bias_act_backward(
     entry, numbers = _activation(name, activation, parameters)
     given = {"grad": grad, "saved": saved, "residual": residual, "bias": bias}
     call = _Call(name, {k: np.asarray(v) for k, v in given.items() if v is not None}, axis)
-    matrices = call.matrices("grad", "saved", "residual", outputs={"out": out})
-    sums = call.run(
-        blocks.bias_act_backward,
-        (entry, call.kind, residual is not None),
-        matrices,
-        vector=call.vector("bias"),
-        parameters=numbers,
-    )
+    vector = call.vector("bias")
+    matrices = call.matrices("grad", "saved", "residual", out=out)
+    maker = _maker(blocks.bias_act_backward, entry, residual is not None)
+    sums = call.run(maker, matrices, vector, numbers)
     assert sums is not None
-    return matrices[-1], sums.astype(call.dtype)
+    return matrices[-1], sums.astype(call.dtype, copy=False)
 
 
 # --- PReLU --------------------------------------------------------------------------------------
@@ -237,11 +228,11 @@ def prelu_backward(
     # A number does not promote an array, as in arithmetic.
     promoting = {k: v for k, v in arrays.items() if k != "weight" or shape != ()}
     call = _Call(name, arrays, None if numbers.size == 1 else axis, promoting)
-    matrices = call.matrices("grad", "x", outputs={"out": out})
-    of = (CATALOGUE["prelu"], call.kind)
-    sums = call.run(blocks.prelu_backward, of, matrices, vector=call.vector("weight"))
+    vector = call.vector("weight")
+    matrices = call.matrices("grad", "x", out=out)
+    sums = call.run(_maker(blocks.prelu_backward, CATALOGUE["prelu"]), matrices, vector)
     assert sums is not None
-    return matrices[-1], sums.astype(call.dtype).reshape(shape)
+    return matrices[-1], sums.astype(call.dtype, copy=False).reshape(shape)
 
 
 # --- one-bit masks ------------------------------------------------------------------------------
@@ -283,7 +274,7 @@ def relu_mask(
     if mask is None:
         mask = np.empty((call.shape[2] + 7) // 8, np.uint8)
     bits = call.mask(mask, writeable=True)
-    x, out = call.matrices("x", outputs={"out": out}, contiguous=True)
+    x, out = call.matrices("x", out=out, contiguous=True)
     flat.mask(call.kind, x, out, bits)
     return out, bits
 
@@ -318,7 +309,7 @@ def relu_mask_backward(grad: npt.ArrayLike, mask: Array, out: Array | None = Non
     """
     call = _Call("relu_mask_backward", {"grad": np.asarray(grad)}, None)
     bits = call.mask(mask, writeable=False)
-    grad, out = call.matrices("grad", outputs={"out": out}, contiguous=True)
+    grad, out = call.matrices("grad", out=out, contiguous=True)
     flat.masked(call.kind, grad, bits, out)
     return out
 
@@ -370,7 +361,7 @@ def relu_dropout(
     """
     call = _Call("relu_dropout", {"x": np.asarray(x)}, None)
     scale = call.dropout(p, seed)
-    x, out = call.matrices("x", outputs={"out": out}, contiguous=True)
+    x, out = call.matrices("x", out=out, contiguous=True)
     flat.dropout(call.kind, x, None, out, p, seed, scale)
     return out
 
@@ -413,7 +404,7 @@ def relu_dropout_backward(
     """
     call = _Call("relu_dropout_backward", {"grad": np.asarray(grad), "x": np.asarray(x)}, None)
     scale = call.dropout(p, seed)
-    grad, x, out = call.matrices("grad", "x", outputs={"out": out}, contiguous=True)
+    grad, x, out = call.matrices("grad", "x", out=out, contiguous=True)
     flat.dropout(call.kind, grad, x, out, p, seed, scale)
     return out
 
@@ -457,8 +448,9 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
         raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
     call = _Call(name, {"x": np.asarray(x)}, -1)
     stats.check_units(name, call.shape[1])
-    matrices = call.matrices("x", outputs={"out": out})
-    counts = call.run(blocks.relu_stats, (CATALOGUE["relu"], call.kind), matrices)
+    matrices = call.matrices("x", out=out)
+    maker = _maker(blocks.relu_stats, CATALOGUE["relu"])
+    counts = call.run(maker, matrices, call.vector(""))
     assert counts is not None
     stats.add(counts.astype(np.int64), call.shape[0])
     return matrices[-1]
@@ -568,43 +560,36 @@ class _Call:
             )
         return _prepared(vector, self.dtype)
 
-    def matrices(
-        self, *names: str, outputs: Mapping[str, Any], contiguous: bool = False
-    ) -> list[Array]:
-        """The arrays of these names that there are, and outputs, made where they are not given."""
-        shape = self.full_shape
-        for name in names:
-            got = self.arrays[name].shape if name in self.arrays else shape
-            if got != shape:
-                raise ValueError(f"{self.function}: {name} must have shape {shape}, got {got}")
-        self.vectors_fit()
-        made = [self.output(name, out) for name, out in outputs.items()]
-        given = [
-            _prepared(self.arrays[name], self.dtype, contiguous)
-            for name in names
-            if name in self.arrays
-        ]
-        return [*(_apart(a, made) for a in given), *made]
-
-    def vectors_fit(self) -> None:
-        """Raise what is wrong with vectors before anything is written."""
-        for name in {"bias", "weight"} & self.arrays.keys():
-            self.vector(name)
+    def matrices(self, *names: str, out: Any, contiguous: bool = False) -> list[Array]:
+        """The arrays of these names that there are, and the output, made if it is not given."""
+        given = [(name, self.arrays[name]) for name in names if name in self.arrays]
+        for name, array in given:
+            if array.shape != self.full_shape:
+                raise ValueError(
+                    f"{self.function}: {name} must have shape {self.full_shape}, got {array.shape}"
+                )
+        out = self.output("out", out)
+        arrays = [_prepared(array, self.dtype, contiguous) for _, array in given]
+        return [*(_apart(array, out) for array in arrays), out]
 
     def output(self, name: str, out: Any) -> Array:
         if out is None:
             return np.empty(self.full_shape, self.dtype)
-        wanted = f"{self.function}: {name} must be a C-contiguous, writable ndarray of {self.dtype}"
+        error: type[Exception] = ValueError
         if not isinstance(out, np.ndarray):
-            raise TypeError(f"{wanted}, got {type(out).__name__}")
-        if out.dtype != self.dtype:
-            raise TypeError(f"{wanted}, got one of {out.dtype}")
-        if out.shape != self.full_shape:
-            raise ValueError(f"{wanted} of shape {self.full_shape}, got shape {out.shape}")
-        if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
-            problem = "read-only" if not out.flags.writeable else "not contiguous"
-            raise ValueError(f"{wanted}, got one that is {problem}")
-        return out
+            problem, error = type(out).__name__, TypeError
+        elif out.dtype != self.dtype:
+            problem, error = f"one of {out.dtype}", TypeError
+        elif out.shape != self.full_shape:
+            problem = f"shape {out.shape}"
+        elif out.flags.carray:
+            return out
+        else:
+            problem = "one that is " + ("not contiguous" if out.flags.writeable else "read-only")
+        raise error(
+            f"{self.function}: {name} must be a C-contiguous, writable ndarray of {self.dtype} and "
+            f"shape {self.full_shape}, got {problem}"
+        )
 
     def mask(self, mask: Any, writeable: bool) -> Array:
         wanted = f"{self.function}: mask must be a contiguous ndarray of uint8"
@@ -628,19 +613,23 @@ class _Call:
 
     def run(
         self,
-        make: Any,
-        of: tuple[Any, ...],
+        maker: matrix.Maker,
         matrices: list[Array],
-        vector: Array | None = None,
+        vector: Array,
         parameters: tuple[float, ...] = (),
     ) -> Array | None:
+        vector = _apart(vector, matrices[-1])
         numbers = None
         if parameters:
             rounded = np.array(parameters, np.float16 if self.dtype.char == "e" else np.float64)
             numbers = rounded.astype(self.kind.compute)
-        if vector is not None:
-            (vector,) = (_apart(vector, matrices[-1:]),)
-        return matrix.run(make, of, matrices, self.shape, vector, numbers)
+        return matrix.run(maker, matrices, self.shape, vector, numbers)
+
+
+@functools.cache
+def _maker(kernel: Callable[..., blocks.Kernel], entry: Activation, *of: Any) -> matrix.Maker:
+    """A function of a dtype, the same one for the same arguments."""
+    return lambda kind: kernel(entry, kind, *of)
 
 
 def _common_dtype(function: str, arrays: Mapping[str, Array]) -> tuple[np.dtype[Any], Kind]:
@@ -648,7 +637,7 @@ def _common_dtype(function: str, arrays: Mapping[str, Array]) -> tuple[np.dtype[
     if dtype.kind in "biu":
         dtype = np.result_type(dtype, np.float16)  # as np.exp promotes them
     if dtype.kind == "f" and dtype.char in FLOATS:
-        return dtype.newbyteorder("="), FLOATS[dtype.char]
+        return dtype if dtype.isnative else dtype.newbyteorder(), FLOATS[dtype.char]
     if dtype.name == "bfloat16":
         return dtype, BFLOAT16
     raise TypeError(
@@ -658,18 +647,18 @@ def _common_dtype(function: str, arrays: Mapping[str, Array]) -> tuple[np.dtype[
 
 def _prepared(array: Array, dtype: np.dtype[Any], contiguous: bool = True) -> Array:
     """The array, or a copy that kernels can read: of this dtype, without gaps but between rows."""
-    array = array.astype(dtype, copy=False)
-    inner = array.ndim == 2 and not contiguous and array.strides[-1] == array.itemsize
-    if array.flags.aligned and (array.flags.c_contiguous or inner):
+    if array.dtype is not dtype:
+        array = array.astype(dtype, copy=False)
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
         return array
-    return array.copy(order="C")
+    inner = array.ndim == 2 and not contiguous and array.strides[-1] == array.itemsize
+    return array if inner and flags.aligned else array.copy(order="C")
 
 
-def _apart(array: Array, outputs: list[Array]) -> Array:
-    """The array, or a copy if writing one of the outputs would change what is still to be read."""
-    for out in outputs:
-        if array is out or not np.may_share_memory(array, out):
-            continue
-        if address(array) != address(out) or array.strides != out.strides:
-            return array.copy()
-    return array
+def _apart(array: Array, out: Array) -> Array:
+    """The array, or a copy if writing the output would change what is still to be read."""
+    if array is out or not np.may_share_memory(array, out):
+        return array
+    same = address(array) == address(out) and array.strides == out.strides
+    return array if same else array.copy()

@@ -5,9 +5,11 @@ contiguous. A kernel goes through them once: it computes an output, and may add 
 element to sums. A vector holds one number for each column (``columns``) or for each row
 (``rows``), and so do the sums.
 
-A kernel's items are *blocks*: some rows of some columns. A block has a *record* of words that says
-where it is; ``launch`` hands records out to threads. Blocks below each other have sums of their
-own, so that what is summed up does not depend on who computes it.
+A kernel's items are *blocks*: some rows of some columns, counted row by row. Blocks below each
+other have sums of their own, so that what is summed up does not depend on who computes it.
+
+To NumPy it is a generalized ufunc of matrices, a vector, the sums (an input that is written to,
+since how many there are cannot be told from a signature), parameters, and the output.
 """
 
 from __future__ import annotations
@@ -15,23 +17,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import textwrap
-from typing import Any
-
-import numpy as np
 
 from fastact.activations import Activation
+from fastact.cpu import layout as p
 from fastact.cpu.compiler import Unit
 from fastact.cpu.loops import Formula, call, functions_source, unit_of_source
 from fastact.dtypes import Kind
 
-__all__ = ["MATRICES", "Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
-
-# A record: the block's size; addresses of parameters, vector and sums; whether the output is to be
-# stored past the cache; then, from MATRICES on, two words for each matrix, inputs first: its
-# address, and the bytes from one row to the next.
-ROWS, COLUMNS, PARAMETERS, VECTOR, SUMS, STREAMED, MATRICES = range(7)
-
-_COMPUTE = {name: np.dtype(name) for name in ("float32", "float64")}
+__all__ = ["Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
 
 #: Rows that are worked on together, so that the vector and the sums are read once for all of them.
 TOGETHER = 4
@@ -57,9 +50,12 @@ class Kernel:
     vector: bool = False
     term: str = ""
 
-    @property
-    def compute(self) -> np.dtype[Any]:
-        return _COMPUTE[self.kind.compute]
+    def signature(self, by_rows: bool) -> str:
+        """That of the generalized ufunc."""
+        along = "r" if by_rows else "n"
+        operands = ["(r,n)"] * self.matrices + [f"({along})"]
+        operands += [f"(k,{along})"] * bool(self.term) + ["(p)"] * bool(self.parameters)
+        return f"{','.join(operands)}->(r,n)"
 
     def unit(self, by_rows: bool) -> Unit:
         """``by_rows``: the vector has a number for each row, and the sums are those of rows."""
@@ -147,7 +143,14 @@ def _streamed(kind: Kind) -> str:
 @formula
 def streamed(destination, source, nbytes):
     whole = nbytes & -16
-    for k in range(0, whole, 16):
+    head = -destination & 63
+    head = head if head < whole else whole
+    lines = head + ((whole - head) & -64)
+    for k in range(0, head, 16):
+        stream_sixteen(destination + k, source + k)
+    for k in range(head, lines, 64):
+        stream_line(destination + k, source + k)
+    for k in range(lines, whole, 16):
         stream_sixteen(destination + k, source + k)
     for k in range(whole, nbytes, {kind.itemsize}):
         at(destination + k, {kind.storage})[0] = at(source + k, {kind.storage})[0]
@@ -172,6 +175,7 @@ for group in range(groups):
 for row in range(groups * {TOGETHER}, rows):
 {textwrap.indent(single, "    ")}
 """,
+        by_rows=False,
     )
 
 
@@ -208,7 +212,7 @@ def _by_rows(kernel: Kernel) -> str:
     if kernel.term:
         lines.append("sums[row] = total")
     body = textwrap.indent("\n".join(lines), "    ")
-    return _loop(kernel, f"for row in range(rows):\n{body}\n")
+    return _loop(kernel, f"for row in range(rows):\n{body}\n", by_rows=True)
 
 
 def _one_row(kernel: Kernel, vector: str, summed: str) -> str:
@@ -238,30 +242,47 @@ def _one_row(kernel: Kernel, vector: str, summed: str) -> str:
     return "\n".join(lines)
 
 
-def _loop(kernel: Kernel, block: str) -> str:
-    """The inner loop over items, given the source for one of them."""
-    storage = kernel.kind.storage
+def _loop(kernel: Kernel, block: str, by_rows: bool) -> str:
+    """The inner loop over blocks, given the source for one of them.
+
+    Its operands are the number of the first block, and the call that ``driver.describe`` described.
+    """
+    storage, size = kernel.kind.storage, kernel.kind.itemsize
+    sums_size = 8 if kernel.kind.compute == "float64" else 4
+    along, sums_row = ("top", "right") if by_rows else ("left", "down")
     lines = [
-        "record = word(address(args), 0) + item * steps[0]",
-        f"rows = word(record, {ROWS})",
-        f"columns = word(record, {COLUMNS})",
-        f"past_cache = word(record, {STREAMED}) != 0",
+        "down, right = number // across, number % across",
+        "top, left = down * height, right * width",
+        "rows = all_rows - top if all_rows - top < height else height",
+        "columns = all_columns - left if all_columns - left < width else width",
+    ]
+    if kernel.vector:
+        lines.append(f"vector = at(word(call, {p.CALL_VECTOR}) + {along} * {size}, {storage})")
+    if kernel.term:
+        sums = f"word(call, {p.CALL_SUMS}) + {sums_row} * word(call, {p.CALL_SUMS_STEP})"
+        lines.append(f"sums = at({sums} + {along} * {sums_size}, T)")
+    for k in _matrices(kernel):
+        lines.append(f"address{k} = first{k} + top * step{k} + left * {size}")
+    once = [
+        f"all_rows, all_columns = word(call, {p.CALL_ROWS}), word(call, {p.CALL_COLUMNS})",
+        f"height, width = word(call, {p.CALL_HEIGHT}), word(call, {p.CALL_WIDTH})",
+        f"across = word(call, {p.CALL_ACROSS})",
+        f"past_cache = word(call, {p.CALL_STREAMED}) != 0",
     ]
     if kernel.parameters:
-        lines.append(f"parameters = at(word(record, {PARAMETERS}), T)")
-        lines += [f"p{k} = parameters[{k}]" for k in range(kernel.parameters)]
-    if kernel.vector:
-        lines.append(f"vector = at(word(record, {VECTOR}), {storage})")
-    if kernel.term:
-        lines.append(f"sums = at(word(record, {SUMS}), T)")
+        once.append(f"parameters = at(word(call, {p.CALL_PARAMETERS}), T)")
+        once += [f"p{k} = parameters[{k}]" for k in range(kernel.parameters)]
     for k in _matrices(kernel):
-        lines.append(f"address{k} = word(record, {MATRICES + 2 * k})")
-        lines.append(f"step{k} = word(record, {MATRICES + 2 * k + 1})")
+        once.append(f"first{k} = word(call, {p.CALL_MATRICES + 2 * k})")
+        once.append(f"step{k} = word(call, {p.CALL_MATRICES + 2 * k + 1})")
+    before = textwrap.indent("\n".join(once), "    ")
     body = textwrap.indent("\n".join(lines) + "\n" + block, "        ")
     return f"""
 def loop(args, dimensions, steps, data):
     tile = new_tile()
-    for item in range(dimensions[0]):
+    first, call = word(address(args), 0), word(address(args), 1)
+{before}
+    for number in range(first, first + dimensions[0]):
 {body}
     stream_fence()
 """

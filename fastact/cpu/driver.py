@@ -57,16 +57,19 @@ compiled: Any = njit(  # type: ignore[call-overload]
 SIGNATURES = {
     "driver": LOOP_SIGNATURE,
     "row_driver": LOOP_SIGNATURE,
+    "block_driver": LOOP_SIGNATURE,
     "large": LOOP_SIGNATURE,
     "split": LOOP_SIGNATURE,
     "elements": types.int64(types.int64, types.int64, types.int64),
     "pieces": types.int64(types.int64, types.int64),
+    "share": types.int64(types.int64, types.int64, types.int64),
     "worker": types.int64(types.int64),
 }
 
 one_word = stack(8)
 two_words = stack(16)
 operand_words = stack(8 * p.MAX_OPERANDS)
+call_words = stack(8 * p.CALL_WORDS)
 job_words = stack(8 * p.JOB_WORDS)
 tile_bytes = stack(p.TILE_BYTES)
 cpu_mask = stack(p.CPU_MASK_BYTES)
@@ -396,12 +399,11 @@ def run_numba_layer(state, job):
     )
 
 
-@compiled
 def share(state, job, nanoseconds):
-    """Run a job on several threads; False if it has to be run serially, and nothing was done."""
+    """Run a job on several threads; 0 if it has to be run serially, and nothing was done."""
     # A second thread that calls at the same moment does not queue.
     if not compare_and_swap(state + 8 * p.LOCK, 0, 1):
-        return False
+        return 0
     shared = False
     # Read again under the lock: whoever stops the pool sets THREADS to 0 and waits for the lock.
     if atomic_load(state + 8 * p.THREADS) > 1:
@@ -412,7 +414,15 @@ def share(state, job, nanoseconds):
             run_numba_layer(state, job)
             shared = True
     atomic_store(state + 8 * p.LOCK, 0)
-    return shared
+    return 1 if shared else 0
+
+
+@compiled
+def is_shared(state, job, nanoseconds):
+    """Whether a job has been run on several threads."""
+    if nanoseconds < p.AWAKE_NS or word(state, p.THREADS) < 2:
+        return False
+    return call_c(word(state, p.SHARE), state, job, nanoseconds, 0, 0, 0, 0, 0) != 0
 
 
 @compiled
@@ -510,8 +520,7 @@ def large(args_pointer, dimensions, steps_pointer, data):
     nanoseconds = count * cost // 1000
     if nbytes > p.CACHED_BYTES:
         nanoseconds += nbytes * p.UNCACHED_COST // 1000
-    worth_sharing = independent and nanoseconds >= p.AWAKE_NS and word(state, p.THREADS) > 1
-    if worth_sharing and share(state, job, nanoseconds):
+    if independent and is_shared(state, job, nanoseconds):
         return
     call_c(word(state, p.ELEMENTS), job, 0, count, 0, 0, 0, 0, 0)
 
@@ -537,3 +546,94 @@ def driver(args, dimensions, steps, data):
 def row_driver(args, dimensions, steps, data):
     """The same for kernels over rows."""
     call(address(data), dimensions[0] * dimensions[1], args, dimensions, steps)
+
+
+# --- blocks of a matrix -------------------------------------------------------------------------
+
+
+@compiled
+def describe(call, kernel, args, dimensions, steps):
+    """What a kernel over blocks needs to know of a call; the number of blocks.
+
+    The operands: matrices, the vector, sums if there are any, parameters if there are any, and the
+    output, a matrix. Their strides in that order are the steps, and then those of their dimensions.
+    """
+    matrices = word(kernel, p.KERNEL_OPERANDS)
+    by_rows = word(kernel, p.KERNEL_BY_ROWS) != 0
+    itemsize = word(kernel, p.KERNEL_ITEMSIZES)
+    summed, with_parameters = word(kernel, p.KERNEL_SUMMED), word(kernel, p.KERNEL_PARAMETERS)
+    inputs = matrices - 1
+    operands = matrices + 1 + summed + with_parameters
+    rows, columns = word(dimensions, 1), word(dimensions, 2)
+    width = smaller(columns, p.BLOCK_SUMMED_COLUMNS if by_rows else p.BLOCK_COLUMNS)
+    height = larger(1 if by_rows else p.BLOCK_ROWS, p.BLOCK_ELEMENTS // larger(1, width))
+    set_word(call, p.CALL_ROWS, rows)
+    set_word(call, p.CALL_COLUMNS, columns)
+    set_word(call, p.CALL_HEIGHT, height)
+    set_word(call, p.CALL_WIDTH, width)
+    across = (columns + width - 1) // larger(1, width)
+    set_word(call, p.CALL_ACROSS, across)
+    set_word(call, p.CALL_VECTOR, word(args, inputs))
+    after = operands + 2 * inputs + 1
+    if summed != 0:
+        set_word(call, p.CALL_SUMS, word(args, inputs + 1))
+        set_word(call, p.CALL_SUMS_STEP, word(steps, after))
+        after += 2
+    if with_parameters != 0:
+        set_word(call, p.CALL_PARAMETERS, word(args, inputs + 1 + summed))
+        after += 1
+    out = word(args, operands - 1)
+    out_step = word(steps, after)
+    aligned = (out | out_step) & 15 == 0
+    for k in range(inputs):
+        start = word(args, k)
+        set_word(call, p.CALL_MATRICES + 2 * k, start)
+        set_word(call, p.CALL_MATRICES + 2 * k + 1, word(steps, operands + 2 * k))
+        if start == out:
+            aligned = False
+    set_word(call, p.CALL_MATRICES + 2 * inputs, out)
+    set_word(call, p.CALL_MATRICES + 2 * inputs + 1, out_step)
+    large = rows * columns * itemsize * matrices >= word(
+        word(kernel, p.KERNEL_STATE), p.STREAM_FROM
+    )
+    # In a child forked behind Python's back STREAM_FROM is 0.
+    threads = word(word(kernel, p.KERNEL_STATE), p.THREADS)
+    set_word(call, p.CALL_STREAMED, 1 if large and aligned and threads > 0 else 0)
+    return across * ((rows + height - 1) // height)
+
+
+def block_driver(args_pointer, dimensions_pointer, steps_pointer, data):
+    """The inner loop that NumPy calls for kernels over blocks of a matrix."""
+    kernel, args = address(data), address(args_pointer)
+    dimensions, steps = address(dimensions_pointer), address(steps_pointer)
+    flags = float_state()
+    state = word(kernel, p.KERNEL_STATE)
+    call = call_words()
+    count = describe(call, kernel, args, dimensions, steps)
+    elements = word(call, p.CALL_ROWS) * word(call, p.CALL_COLUMNS)
+    job = job_words()
+    set_word(job, p.JOB_LOOP, word(kernel, p.KERNEL_LOOP))
+    set_word(job, p.JOB_ELEMENTS, word(state, p.ELEMENTS))
+    set_word(job, p.JOB_OPERANDS, 2)
+    set_word(job, p.JOB_OUTPUTS, 1)
+    set_word(job, p.JOB_COUNT, count)
+    set_word(job, p.JOB_ROW, p.PIECE_ROW_ELEMENTS)
+    set_word(job, p.JOB_ITEM_BYTES, p.PIECE_BYTES)
+    set_word(job, p.JOB_GRAIN, 1)
+    set_word(job, p.JOB_STREAM, 0)
+    set_word(job, p.JOB_FLOAT_STATE, flags)
+    # The first operand of the job is the number of the block.
+    set_word(job, p.JOB_ARGS, 0)
+    set_word(job, p.JOB_STEPS, 1)
+    set_word(job, p.JOB_ARGS + 1, call)
+    set_word(job, p.JOB_STEPS + 1, 0)
+    nbytes = elements * word(kernel, p.KERNEL_ITEMSIZES) * word(kernel, p.KERNEL_OPERANDS)
+    nanoseconds = elements * word(kernel, p.KERNEL_COST) // 1000
+    if nbytes > p.CACHED_BYTES:
+        nanoseconds += nbytes * p.UNCACHED_COST // 1000
+    if count > 0 and (count == 1 or not is_shared(state, job, nanoseconds)):
+        one = two_words()
+        set_word(one, 0, count)
+        loop = word(kernel, p.KERNEL_LOOP)
+        call_loop(loop, job + 8 * p.JOB_ARGS, one, job + 8 * p.JOB_STEPS, 0)
+    set_float_state(flags)

@@ -32,7 +32,7 @@ FOR_LOOPS = (
     *("absolute", "copysign", "fma", "power_of_two", "product_low", "scale", "sqrt"),
     *("exponent", "mantissa", "maximum", "plus_any_order", "transpose8"),
     *("eight_wide", "eight_wide_twice", "independent", "interleaved"),
-    *("stream_fence", "stream_sixteen"),
+    *("stream_fence", "stream_line", "stream_sixteen"),
     *("relu_eight", "relu_eight_streamed", "kept_eight", "kept_eight_streamed"),
 )
 
@@ -348,13 +348,13 @@ _vector = ir.VectorType(_word, 4)
 
 @intrinsic
 def stream_line(typingctx, destination, source):
-    """Copy one cache line (both aligned to it) past the caches, by non-temporal stores."""
+    """Copy a cache line, aligned as such, past the caches; the source is aligned to 16 bytes."""
 
     def codegen(context, builder, signature, arguments):
         to, source = (_pointer(builder, a, _vector) for a in arguments)
         hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
         vectors = [
-            builder.load(builder.gep(source, [ir.Constant(_word, i)]), align=32) for i in (0, 1)
+            builder.load(builder.gep(source, [ir.Constant(_word, i)]), align=16) for i in (0, 1)
         ]
         for i, vector in enumerate(vectors):
             store = builder.store(vector, builder.gep(to, [ir.Constant(_word, i)]), align=32)

@@ -36,6 +36,12 @@ SHORT_ROWS = 16
 #: Bytes of the tile that non-temporal stores are staged in. Less than a page, or a function's stack
 #: frame would need Windows' __chkstk, which is not at hand.
 TILE_BYTES = 2048
+#: Blocks of fused kernels: elements, about; columns; rows that share the sums of their columns, at
+#: least; and columns where the sums are those of rows.
+BLOCK_ELEMENTS = 16384
+BLOCK_COLUMNS = 1024
+BLOCK_ROWS = 64
+BLOCK_SUMMED_COLUMNS = 4096
 PAUSES_PER_LOOK = 1
 #: Looks at an unfinished job until the caller asks whether the worker waits for the caller's core.
 LOOKS_BEFORE_DOUBT = 200
@@ -53,12 +59,24 @@ KERNEL_LOOP, KERNEL_STATE, KERNEL_COST, KERNEL_LARGE_FROM = range(4)
 KERNEL_OPERANDS, KERNEL_OUTPUTS, KERNEL_ROWS, KERNEL_ROW_COST, KERNEL_ITEMSIZES = range(4, 9)
 KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
 
+# A kernel over blocks of a matrix: what other kernels have in the same places means nothing for it.
+# OPERANDS are the matrices, with the output. BY_ROWS: vector and sums have a number for each row.
+KERNEL_BY_ROWS, KERNEL_SUMMED, KERNEL_PARAMETERS = range(KERNEL_ITEMSIZES + 1, KERNEL_ITEMSIZES + 4)
+
+# A call of such a kernel: the matrix' size, the size of its blocks, how many are side by side;
+# where parameters, vector and sums are; whether the output is to be stored past the cache; then,
+# from MATRICES on, two words for each matrix, inputs first: address, and bytes from row to row.
+CALL_ROWS, CALL_COLUMNS, CALL_HEIGHT, CALL_WIDTH, CALL_ACROSS = range(5)
+CALL_PARAMETERS, CALL_VECTOR, CALL_SUMS, CALL_SUMS_STEP, CALL_STREAMED = range(5, 10)
+CALL_MATRICES = 10
+CALL_WORDS = CALL_MATRICES + 2 * MAX_OPERANDS
+
 # The pool's state. What is written by one side and polled by another has a cache line to itself.
 THREADS, LAYER, STREAM_FROM, CREATED = range(4)
 LARGE, ELEMENTS, PIECES, WORKER_FUNCTION = range(4, 8)
 SYSCALL, FUTEX, SCHED_GETCPU, SCHED_YIELD = range(8, 12)
 PTHREAD_CREATE, PTHREAD_SIGMASK, PTHREAD_SETAFFINITY, CLOCK_GETTIME = range(12, 16)
-PARALLEL_FOR, SPLIT_FUNCTION, BURST_NS, BURST_ENDED = range(16, 20)
+PARALLEL_FOR, SPLIT_FUNCTION, BURST_NS, BURST_ENDED, SHARE = range(16, 21)
 STOP, LOCK, TICKET, DONE, AWAKE = range(24, 64, 8)
 JOB = 64
 JOB_LOOP, JOB_OPERANDS, JOB_COUNT, JOB_PIECE, JOB_STREAM, JOB_WORKERS, JOB_FLOAT_STATE = range(7)

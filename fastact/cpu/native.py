@@ -13,7 +13,8 @@ __all__ = ["recycler", "shared", "units"]
 _DRIVER = ("fastact.cpu.driver", "fastact.cpu.intrinsics", "fastact.cpu.layout")
 _RECYCLER = ("fastact.cpu.recycler", "fastact.cpu.recycler_layout", *_DRIVER)
 #: The longest first, so that a warm-up on many cores ends early.
-_SHARED = ["large", "driver", "row_driver", "elements", "pieces", "worker", "split"]
+_SHARED = ["large", "share", "driver", "row_driver", "block_driver"]
+_SHARED += ["elements", "pieces", "worker", "split"]
 _RECYCLING = [
     "free",
     "malloc",

@@ -42,6 +42,7 @@ from fastact.cpu.layout import (
     PTHREAD_SIGMASK,
     SCHED_GETCPU,
     SCHED_YIELD,
+    SHARE,
     SPLIT_FUNCTION,
     STATE_WORDS,
     STOP,
@@ -95,6 +96,7 @@ class _Pool:
             self.words[LARGE] = address_of(_large_placeholder)
             return
         self.words[ELEMENTS] = native.shared("elements")
+        self.words[SHARE] = native.shared("share")
         if self.layer == "pool":
             self._configure_workers()
         elif self.layer == "numba":

@@ -22,7 +22,7 @@ from fastact.cpu.numpy_api import c_function
 from fastact.cpu.placeholder import LOOP_TYPE, address_of, placeholder
 from fastact.dtypes import Kind
 
-__all__ = ["Loop", "Shape", "loops", "make"]
+__all__ = ["Blocks", "Loop", "Shape", "loops", "make"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +39,27 @@ class Loop:
 
 
 @dataclasses.dataclass(frozen=True)
+class Blocks:
+    """What the driver of kernels over blocks of a matrix asks (see ``blocks``)."""
+
+    matrices: int
+    by_rows: bool
+    summed: bool
+    parameters: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Shape:
     """How many inputs and outputs a ufunc has, and for a generalized one its signature.
 
-    The signature has one dimension, such as in ``(n),()->(n)``: the length of rows.
+    The signature has one dimension, such as in ``(n),()->(n)``: the length of rows; or it is that
+    of a kernel over ``blocks``.
     """
 
     inputs: int
     outputs: int = 1
     signature: str = ""
+    blocks: Blocks | None = None
 
     @property
     def with_rows(self) -> list[bool]:
@@ -118,6 +130,8 @@ class _Kernel:
 
     @property
     def driver(self) -> str:
+        if self.shape.blocks:
+            return "block_driver"
         return "row_driver" if self.shape.signature else "driver"
 
     def load(self) -> None:
@@ -125,20 +139,36 @@ class _Kernel:
         with compiler.lock:
             if self._record[layout.KERNEL_LOOP]:
                 return
-            record, kinds = self._record, self.loop.kinds
             driver = native.shared(self.driver)
             function = compiler.load(self.loop.unit())
-            record[layout.KERNEL_STATE] = pool.pool().address
-            record[layout.KERNEL_OPERANDS] = len(kinds)
-            record[layout.KERNEL_OUTPUTS] = self.shape.outputs
-            record[layout.KERNEL_ROWS] = sum(row << k for k, row in enumerate(self.shape.with_rows))
-            for k, kind in enumerate(kinds):
-                record[layout.KERNEL_ITEMSIZES + k] = kind.itemsize
-            cost, row_cost = _costs(function, self.loop, self.shape)
-            record[layout.KERNEL_COST], record[layout.KERNEL_ROW_COST] = cost, row_cost
-            record[layout.KERNEL_LARGE_FROM] = max(1, layout.AWAKE_NS * 1000 // cost)
-            record[layout.KERNEL_LOOP] = function
+            self._record[layout.KERNEL_STATE] = pool.pool().address
+            if self.shape.blocks:
+                self._describe_blocks(function, self.shape.blocks)
+            else:
+                self._describe(function)
+            self._record[layout.KERNEL_LOOP] = function
             self.install(driver)
+
+    def _describe(self, function: int) -> None:
+        record, kinds = self._record, self.loop.kinds
+        record[layout.KERNEL_OPERANDS] = len(kinds)
+        record[layout.KERNEL_OUTPUTS] = self.shape.outputs
+        record[layout.KERNEL_ROWS] = sum(row << k for k, row in enumerate(self.shape.with_rows))
+        for k, kind in enumerate(kinds):
+            record[layout.KERNEL_ITEMSIZES + k] = kind.itemsize
+        cost, row_cost = _costs(function, self.loop, self.shape)
+        record[layout.KERNEL_COST], record[layout.KERNEL_ROW_COST] = cost, row_cost
+        record[layout.KERNEL_LARGE_FROM] = max(1, layout.AWAKE_NS * 1000 // cost)
+
+    def _describe_blocks(self, function: int, blocks: Blocks) -> None:
+        pool.pool().load_large()  # the driver shares by what that needs
+        record, itemsize = self._record, self.loop.kinds[0].itemsize
+        record[layout.KERNEL_OPERANDS] = blocks.matrices
+        record[layout.KERNEL_BY_ROWS] = blocks.by_rows
+        record[layout.KERNEL_SUMMED] = blocks.summed
+        record[layout.KERNEL_PARAMETERS] = blocks.parameters
+        record[layout.KERNEL_ITEMSIZES] = itemsize
+        record[layout.KERNEL_COST] = _block_cost(function, blocks.matrices, itemsize)
 
 
 _COST_ELEMENTS = 4096
@@ -162,12 +192,7 @@ def _costs(function: int, of: Loop, shape: Shape) -> tuple[int, int]:
         rows = [size for size, with_row in zip(sizes, shape.with_rows, strict=True) if with_row]
         all_steps = (ctypes.c_ssize_t * (len(steps) + len(rows)))(*steps, *rows)
         dimensions = (ctypes.c_ssize_t * 2)(items, row)
-        best = float("inf")
-        for _ in range(5):
-            start = time.perf_counter()
-            loop(args, dimensions, all_steps, None)
-            best = min(best, time.perf_counter() - start)
-        return best * 1e12
+        return _best_of_five(loop, args, dimensions, all_steps)
 
     if not shape.signature:
         elapsed = picoseconds(_COST_ELEMENTS, 1) - picoseconds(0, 1)
@@ -179,6 +204,32 @@ def _costs(function: int, of: Loop, shape: Shape) -> tuple[int, int]:
     )
     per_row = max(0.0, (of_short - _COST_ELEMENTS * per_element) / (_COST_ELEMENTS // short))
     return round(per_element), round(per_row)
+
+
+def _block_cost(function: int, matrices: int, itemsize: int) -> int:
+    """Picoseconds per element of a kernel over blocks."""
+    side = 64
+    memory = np.zeros((matrices + 3, side * side * itemsize), np.uint8)
+    call = (ctypes.c_int64 * layout.CALL_WORDS)(side, side, side, side, 1)
+    for k, word in enumerate((layout.CALL_PARAMETERS, layout.CALL_VECTOR, layout.CALL_SUMS)):
+        call[word] = memory[k].ctypes.data
+    for k in range(matrices):
+        call[layout.CALL_MATRICES + 2 * k] = memory[3 + k].ctypes.data
+        call[layout.CALL_MATRICES + 2 * k + 1] = side * itemsize
+    args = (ctypes.c_void_p * 2)(0, ctypes.addressof(call))
+    steps = (ctypes.c_ssize_t * 2)(1, 0)
+    elapsed = _best_of_five(LOOP_TYPE(function), args, (ctypes.c_ssize_t * 1)(1), steps)
+    return max(1, round(elapsed / side**2))
+
+
+def _best_of_five(loop: Any, args: Any, dimensions: Any, steps: Any) -> float:
+    """Picoseconds that a loop takes."""
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        loop(args, dimensions, steps, None)
+        best = min(best, time.perf_counter() - start)
+    return best * 1e12
 
 
 @placeholder
