@@ -1,7 +1,7 @@
 """Compile kernels into the cache ahead of time, on all cores.
 
-Without a NAME those of every function. A later process loads them in about a millisecond each,
-also from a directory that it may only read, and without Numba.
+Without a NAME those of every function but fastact.fused. A later process loads them in about a
+millisecond each, also from a directory that it may only read, and without Numba.
 """
 
 from __future__ import annotations
