@@ -91,6 +91,8 @@ def test_every_activation(name):
     dx, dbias = fused.bias_act_backward(grad, x, name, bias, **parameters)
     assert_close(dx, backward(grad, x + bias, **parameters))
     assert_sums(dbias, dx.astype(np.float64), 0)
+    if name not in ("gelu", "leaky_relu"):  # the loops over rows are the same for all
+        return
     image = x.reshape(37, 7, 10)
     channels = bias[:7]
     assert_close(
