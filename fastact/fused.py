@@ -103,7 +103,7 @@ def bias_act(
     name = "bias_act"
     entry, numbers = _activation(name, activation, parameters)
     given = {"x": x, "residual": residual, "bias": bias}
-    arrays = {k: np.asarray(v) for k, v in given.items() if v is not None}
+    arrays = {k: _array(v) for k, v in given.items() if v is not None}
     call = _Call(name, arrays, axis)
     vector = call.vector("bias")
     matrices = call.matrices("x", "residual", out=out)
@@ -162,7 +162,7 @@ def bias_act_backward(
     name = "bias_act_backward"
     entry, numbers = _activation(name, activation, parameters)
     given = {"grad": grad, "saved": saved, "residual": residual, "bias": bias}
-    call = _Call(name, {k: np.asarray(v) for k, v in given.items() if v is not None}, axis)
+    call = _Call(name, {k: _array(v) for k, v in given.items() if v is not None}, axis)
     vector = call.vector("bias")
     matrices = call.matrices("grad", "saved", "residual", out=out)
     maker = _maker(blocks.bias_act_backward, entry, residual is not None)
@@ -223,8 +223,8 @@ def prelu_backward(
     """
     name = "prelu_backward"
     shape = np.shape(weight)
-    numbers = np.asarray(weight).reshape(-1)
-    arrays = {"grad": np.asarray(grad), "x": np.asarray(x), "weight": numbers}
+    numbers = _array(weight).reshape(-1)
+    arrays = {"grad": _array(grad), "x": _array(x), "weight": numbers}
     # A number does not promote an array, as in arithmetic.
     promoting = {k: v for k, v in arrays.items() if k != "weight" or shape != ()}
     call = _Call(name, arrays, None if numbers.size == 1 else axis, promoting)
@@ -270,7 +270,7 @@ def relu_mask(
     >>> mask
     array([5], dtype=uint8)
     """
-    call = _Call("relu_mask", {"x": np.asarray(x)}, None)
+    call = _Call("relu_mask", {"x": _array(x)}, None)
     if mask is None:
         mask = np.empty((call.shape[2] + 7) // 8, np.uint8)
     bits = call.mask(mask, writeable=True)
@@ -307,7 +307,7 @@ def relu_mask_backward(grad: npt.ArrayLike, mask: Array, out: Array | None = Non
     >>> fa.fused.relu_mask_backward(np.array([0.5, 0.5, 0.5]), mask)
     array([0.5, 0. , 0.5])
     """
-    call = _Call("relu_mask_backward", {"grad": np.asarray(grad)}, None)
+    call = _Call("relu_mask_backward", {"grad": _array(grad)}, None)
     bits = call.mask(mask, writeable=False)
     grad, out = call.matrices("grad", out=out, contiguous=True)
     flat.masked(call.kind, grad, bits, out)
@@ -359,7 +359,7 @@ def relu_dropout(
     >>> float(y.max()), bool(abs((y == 0).mean() - 0.25) < 0.02)
     (1.3333333333333333, True)
     """
-    call = _Call("relu_dropout", {"x": np.asarray(x)}, None)
+    call = _Call("relu_dropout", {"x": _array(x)}, None)
     scale = call.dropout(p, seed)
     x, out = call.matrices("x", out=out, contiguous=True)
     flat.dropout(call.kind, x, None, out, p, seed, scale)
@@ -402,7 +402,7 @@ def relu_dropout_backward(
     >>> bool(np.array_equal(dx, 2.0 * (y > 0)))
     True
     """
-    call = _Call("relu_dropout_backward", {"grad": np.asarray(grad), "x": np.asarray(x)}, None)
+    call = _Call("relu_dropout_backward", {"grad": _array(grad), "x": _array(x)}, None)
     scale = call.dropout(p, seed)
     grad, x, out = call.matrices("grad", "x", out=out, contiguous=True)
     flat.dropout(call.kind, grad, x, out, p, seed, scale)
@@ -446,7 +446,7 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
     name = "relu_stats"
     if not isinstance(stats, ActivationStats):
         raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
-    call = _Call(name, {"x": np.asarray(x)}, -1)
+    call = _Call(name, {"x": _array(x)}, -1)
     stats.check_units(name, call.shape[1])
     matrices = call.matrices("x", out=out)
     maker = _maker(blocks.relu_stats, CATALOGUE["relu"])
@@ -516,6 +516,13 @@ ACTIVATIONS = sorted(
     {name for name, e in CATALOGUE.items() if e.arrays == 1 and e.derivative and name[0] != "_"}
     | {"gelu", *ALIASES}
 )
+
+
+def _array(given: npt.ArrayLike) -> Array:
+    """As an array; other functions know what a mask means, kernels over blocks do not."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError("fastact.fused takes no masked arrays; fill them first")
+    return np.asarray(given)
 
 
 class _Call:

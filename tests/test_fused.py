@@ -407,6 +407,7 @@ B = np.ones(6, "f4")
     ("call", "error", "message"),
     [
         (lambda: fused.bias_act(X, B[:5]), ValueError, r"bias must have shape \(6,\)"),
+        (lambda: fused.bias_act(np.ma.array(X), B), TypeError, "takes no masked arrays"),
         (lambda: fused.bias_act(X, 1.0), ValueError, r"bias must have shape \(6,\)"),
         (lambda: fused.bias_act(X, B, "rleu"), ValueError, "no activation 'rleu'; did you mean"),
         (lambda: fused.bias_act(X, B, "softmax"), ValueError, "no activation 'softmax'"),
