@@ -25,7 +25,6 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from fastact.activations import CATALOGUE, Activation
 from fastact.cpu import blocks, flat, matrix
-from fastact.cpu.launch import address
 from fastact.dtypes import BFLOAT16, FLOATS, Kind
 from fastact.functions import constrain
 from fastact.public import ALIASES
@@ -275,7 +274,7 @@ def relu_mask(
         mask = np.empty((call.shape[2] + 7) // 8, np.uint8)
     bits = call.mask(mask, writeable=True)
     x, out = call.matrices("x", out=out, contiguous=True)
-    flat.mask(call.kind, x, out, bits)
+    matrix.run_flat(flat.relu_mask, [x, out], bits)
     return out, bits
 
 
@@ -310,7 +309,7 @@ def relu_mask_backward(grad: npt.ArrayLike, mask: Array, out: Array | None = Non
     call = _Call("relu_mask_backward", {"grad": _array(grad)}, None)
     bits = call.mask(mask, writeable=False)
     grad, out = call.matrices("grad", out=out, contiguous=True)
-    flat.masked(call.kind, grad, bits, out)
+    matrix.run_flat(flat.relu_mask_backward, [grad, out], bits)
     return out
 
 
@@ -360,9 +359,9 @@ def relu_dropout(
     (1.3333333333333333, True)
     """
     call = _Call("relu_dropout", {"x": _array(x)}, None)
-    scale = call.dropout(p, seed)
+    vector = call.dropout(p, seed)
     x, out = call.matrices("x", out=out, contiguous=True)
-    flat.dropout(call.kind, x, None, out, p, seed, scale)
+    matrix.run_flat(flat.relu_dropout, [x, out], vector)
     return out
 
 
@@ -403,9 +402,9 @@ def relu_dropout_backward(
     True
     """
     call = _Call("relu_dropout_backward", {"grad": _array(grad), "x": _array(x)}, None)
-    scale = call.dropout(p, seed)
+    vector = call.dropout(p, seed)
     grad, x, out = call.matrices("grad", "x", out=out, contiguous=True)
-    flat.dropout(call.kind, grad, x, out, p, seed, scale)
+    matrix.run_flat(flat.relu_dropout_backward, [grad, x, out], vector)
     return out
 
 
@@ -610,13 +609,16 @@ class _Call:
             raise ValueError(f"{wanted}, got one that {problem}")
         return mask
 
-    def dropout(self, p: float, seed: int) -> float:
-        """The factor for what is kept."""
+    def dropout(self, p: float, seed: int) -> Array:
+        """What the kernel needs to know: key, threshold, and the factor for what is kept."""
         if not 0 <= p < 1:
             raise ValueError(f"{self.function}: p must be at least 0 and less than 1, got {p}")
         if not 0 <= operator.index(seed) < 1 << 64:
             raise ValueError(f"{self.function}: seed must be from 0 to 2**64 - 1, got {seed}")
-        return 1 / (1 - p)
+        threshold = min(round(p * 2**32), 2**32 - 1)
+        vector = np.array([seed & 0xFFFFFFFF, seed >> 32, threshold, 0], np.int64)
+        vector[3:].view(self.kind.compute)[0] = 1 / (1 - p)
+        return vector
 
     def run(
         self,
@@ -667,5 +669,5 @@ def _apart(array: Array, out: Array) -> Array:
     """The array, or a copy if writing the output would change what is still to be read."""
     if array is out or not np.may_share_memory(array, out):
         return array
-    same = address(array) == address(out) and array.strides == out.strides
+    same = array.ctypes.data == out.ctypes.data and array.strides == out.strides
     return array if same else array.copy()

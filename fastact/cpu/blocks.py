@@ -40,6 +40,9 @@ class Kernel:
     ``functions`` is the source of ``value``: of the matrices' elements, the vector's if there is
     one, and the parameters. ``term`` is what is summed, an expression in terms of them (``x0``,
     ``x1``, ..., ``v``) and of the value ``y``; empty if nothing is.
+
+    Or there is a ``body``, the source of what is done to a block, for matrices of one row. The
+    vector then is of any length and of the dtype ``vector_dtype``; ``arrays`` are on the stack.
     """
 
     name: str
@@ -49,20 +52,27 @@ class Kernel:
     parameters: int = 0
     vector: bool = False
     term: str = ""
+    body: str = ""
+    vector_dtype: str = ""
+    arrays: tuple[tuple[str, tuple[str, int]], ...] = ()
 
     def signature(self, by_rows: bool) -> str:
         """That of the generalized ufunc."""
-        along = "r" if by_rows else "n"
+        along = "m" if self.body else "r" if by_rows else "n"
         operands = ["(r,n)"] * self.matrices + [f"({along})"]
         operands += [f"(k,{along})"] * bool(self.term) + ["(p)"] * bool(self.parameters)
         return f"{','.join(operands)}->(r,n)"
 
     def unit(self, by_rows: bool) -> Unit:
         """``by_rows``: the vector has a number for each row, and the sums are those of rows."""
-        source = _by_rows(self) if by_rows else _by_columns(self)
+        if self.body:
+            source = _loop(self, self.body, by_rows=False)
+        else:
+            source = _by_rows(self) if by_rows else _by_columns(self)
         name = f"{self.name}_{'rows' if by_rows else 'columns'}-{self.kind.name}"
         text = f"{self.functions}\n{_streamed(self.kind)}\n{source}"
         arrays = {"new_tile": (self.kind.storage, TILE_BYTES // self.kind.itemsize)}
+        arrays |= dict(self.arrays)
         return unit_of_source(name, text, [self.kind], self.kind.compute, arrays, __name__)
 
 

@@ -565,7 +565,10 @@ def describe(call, kernel, args, dimensions, steps):
     inputs = matrices - 1
     operands = matrices + 1 + summed + with_parameters
     rows, columns = word(dimensions, 1), word(dimensions, 2)
-    width = smaller(columns, p.BLOCK_SUMMED_COLUMNS if by_rows else p.BLOCK_COLUMNS)
+    # Few rows have wider blocks.
+    wide = p.BLOCK_ELEMENTS // larger(1, rows) // p.BLOCK_COLUMNS * p.BLOCK_COLUMNS
+    wide = larger(wide, p.BLOCK_SUMMED_COLUMNS if by_rows else p.BLOCK_COLUMNS)
+    width = smaller(columns, p.BLOCK_SUMMED_COLUMNS if by_rows else wide)
     height = larger(1 if by_rows else p.BLOCK_ROWS, p.BLOCK_ELEMENTS // larger(1, width))
     set_word(call, p.CALL_ROWS, rows)
     set_word(call, p.CALL_COLUMNS, columns)

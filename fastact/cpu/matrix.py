@@ -13,7 +13,7 @@ from fastact.cpu import blocks, layout
 from fastact.cpu.ufunc import Blocks, Loop, Shape, make
 from fastact.dtypes import BFLOAT16, FLOATS, Kind, bfloat16_dtype
 
-__all__ = ["run"]
+__all__ = ["Maker", "run", "run_flat"]
 
 Array = npt.NDArray[Any]
 #: Makes a kernel for a dtype.
@@ -34,7 +34,8 @@ def _ufunc(maker: Maker, by_rows: bool) -> tuple[np.ufunc, blocks.Kernel]:
 
     def of(dtype: np.dtype[Any], kernel: blocks.Kernel) -> Loop:
         compute = np.dtype(kernel.kind.compute)
-        own = [dtype] * (kernel.matrices + 1)
+        own = [dtype] * kernel.matrices
+        own.append(np.dtype(kernel.vector_dtype) if kernel.vector_dtype else dtype)
         others = [compute] * (bool(kernel.term) + bool(kernel.parameters))
         dtypes = (*own, *others, dtype)
         return Loop(dtypes, (kernel.kind,) * len(dtypes), 0, lambda: kernel.unit(by_rows))
@@ -93,6 +94,14 @@ def run(
         rest = _call(ufunc, False, [a[whole:] for a in arrays], vector, parameters, compute)
         sums = sums if rest is None else sums + rest
     return sums
+
+
+def run_flat(maker: Maker, arrays: Sequence[Array], vector: Array) -> None:
+    """Run a kernel that has a body; shapes do not matter."""
+    ufunc, _ = _ufunc(maker, False)
+    *inputs, out = (a.reshape(1, -1) for a in arrays)
+    if out.size:
+        ufunc(*inputs, vector, out=out)
 
 
 def _call(
