@@ -41,10 +41,8 @@ def _ufunc(
             lambda: unit(kind),
         )
 
-    inputs = signature.partition("->")[0].count("(")
-    shape = Shape(inputs, signature.count("(") - inputs, signature)
     doc = f"The kernel of ``{name.partition('.')[0]}``, which see."
-    return make(name, doc, shape, [of(dtype, kind) for dtype, kind in own])
+    return make(name, doc, Shape.of(signature), [of(dtype, kind) for dtype, kind in own])
 
 
 # --- long rows ----------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ Array = npt.NDArray[Any]
 #: Makes a kernel for a dtype.
 Maker = Callable[[Kind], blocks.Kernel]
 
-#: Contiguous matrices of fewer columns are taken as having a multiple of that, at most so many.
+#: Contiguous matrices of fewer columns are taken as having a multiple of that, at most so many. Not
+#: tuned: what vectors of 8 to 32 numbers need to pay.
 NARROW = 64
 FOLDED = 128
 
@@ -41,10 +42,9 @@ def _ufunc(maker: Maker, by_rows: bool) -> tuple[np.ufunc, blocks.Kernel]:
         return Loop(dtypes, (kernel.kind,) * len(dtypes), 0, lambda: kernel.unit(by_rows))
 
     kernel = next(kernel for dtype, kernel in kernels if dtype == np.float32)
-    signature = kernel.signature(by_rows)
-    inputs = signature.partition("->")[0].count("(")
     summed, parameters = bool(kernel.term), bool(kernel.parameters)
-    shape = Shape(inputs, 1, signature, Blocks(kernel.matrices + 1, by_rows, summed, parameters))
+    described = Blocks(kernel.matrices + 1, by_rows, summed, parameters)
+    shape = Shape.of(kernel.signature(by_rows), described)
     form = "rows" if by_rows else "columns"
     name = f"fused.{kernel.name}.{form}"
     doc = f"A kernel of ``fastact.fused``: {kernel.name}, by {form}."

@@ -61,6 +61,12 @@ class Shape:
     signature: str = ""
     blocks: Blocks | None = None
 
+    @classmethod
+    def of(cls, signature: str, blocks: Blocks | None = None) -> Shape:
+        """That of a generalized ufunc."""
+        inputs, _, outputs = signature.partition("->")
+        return cls(inputs.count("("), outputs.count("("), signature, blocks)
+
     @property
     def with_rows(self) -> list[bool]:
         operands = self.signature.replace("->", ",").split(",")
@@ -207,19 +213,19 @@ def _costs(function: int, of: Loop, shape: Shape) -> tuple[int, int]:
 
 
 def _block_cost(function: int, matrices: int, itemsize: int) -> int:
-    """Picoseconds per element of a kernel over blocks."""
-    side = 64
-    memory = np.zeros((matrices + 3, side * side * itemsize), np.uint8)
-    call = (ctypes.c_int64 * layout.CALL_WORDS)(side, side, side, side, 1)
+    """Picoseconds per element of a kernel over blocks, on one row: more are not for all of them."""
+    n = _COST_ELEMENTS
+    memory = np.zeros((matrices + 3, n))  # sums may be wider than the elements
+    call = (ctypes.c_int64 * layout.CALL_WORDS)(1, n, 1, n, 1)
     for k, word in enumerate((layout.CALL_PARAMETERS, layout.CALL_VECTOR, layout.CALL_SUMS)):
         call[word] = memory[k].ctypes.data
     for k in range(matrices):
         call[layout.CALL_MATRICES + 2 * k] = memory[3 + k].ctypes.data
-        call[layout.CALL_MATRICES + 2 * k + 1] = side * itemsize
+        call[layout.CALL_MATRICES + 2 * k + 1] = n * itemsize
     args = (ctypes.c_void_p * 2)(0, ctypes.addressof(call))
     steps = (ctypes.c_ssize_t * 2)(1, 0)
     elapsed = _best_of_five(LOOP_TYPE(function), args, (ctypes.c_ssize_t * 1)(1), steps)
-    return max(1, round(elapsed / side**2))
+    return max(1, round(elapsed / n))
 
 
 def _best_of_five(loop: Any, args: Any, dimensions: Any, steps: Any) -> float:
