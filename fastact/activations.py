@@ -81,6 +81,7 @@ from fastact.scalar import (
 )
 
 __all__ = [
+    "ALIASES",
     "CATALOGUE",
     "GATED",
     "ROWS",
@@ -163,6 +164,8 @@ class Rows:
 CATALOGUE: dict[str, Activation] = {}
 ROWS: dict[str, Rows] = {}
 GATED: dict[str, Gated] = {}
+#: Other names of entries.
+ALIASES = {"swish": "silu"}
 
 
 def activation(body: type) -> Activation:

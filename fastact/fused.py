@@ -23,11 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.array_utils import normalize_axis_index
 
-from fastact.activations import CATALOGUE, Activation
+from fastact.activations import ALIASES, CATALOGUE, Activation
 from fastact.cpu import blocks, flat, matrix
 from fastact.dtypes import BFLOAT16, FLOATS, Kind
 from fastact.functions import constrain
-from fastact.public import ALIASES
 from fastact.statistics import ActivationStats
 
 __all__ = [

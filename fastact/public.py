@@ -6,15 +6,14 @@ import functools
 import importlib
 from typing import Any
 
-from fastact.activations import CATALOGUE, GATED
+from fastact.activations import ALIASES, CATALOGUE, GATED
 
-__all__ = ["ACTIVATIONS", "ALIASES", "FUNCTIONS", "NAMES", "build"]
+__all__ = ["ACTIVATIONS", "FUNCTIONS", "NAMES", "build"]
 
 _ENTRIES = [name for name in CATALOGUE if not name.startswith("_")]
 _GATED = [name for name in GATED if not name.startswith("_")]
 #: Names of the activations of one array.
 ACTIVATIONS = [*_ENTRIES, "crelu", "gelu"]
-ALIASES = {"swish": "silu"}
 #: Names of all functions, without their forms.
 FUNCTIONS = [*ACTIVATIONS, *ALIASES, *_GATED, "geglu", "glu", "log_softmax", "maxout", "softmax"]
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 
 from fastact import public
+from fastact.activations import ALIASES
 from fastact.cpu import compiler, native, ufunc
 from fastact.dtypes import FLOATS, INTEGERS
 
@@ -23,7 +24,7 @@ def units(functions: Sequence[str] = (), dtypes: Sequence[str] = ()) -> dict[str
     """
     for name in public.NAMES:
         public.build(name)
-    names = {public.ALIASES.get(name, name) for name in functions or public.FUNCTIONS}
+    names = {ALIASES.get(name, name) for name in functions or public.FUNCTIONS}
     chosen = [
         loop.unit()
         for name, loop in ufunc.loops()

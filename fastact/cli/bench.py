@@ -18,12 +18,21 @@ if TYPE_CHECKING:
     from fastact.benchmark.cases import Case
     from fastact.benchmark.results import Run
 
-__all__ = ["add_arguments", "add_outputs", "check_outputs", "console", "run", "write_outputs"]
+__all__ = [
+    "add_arguments",
+    "add_outputs",
+    "check_outputs",
+    "comma_separated",
+    "console",
+    "known_name",
+    "run",
+    "write_outputs",
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="an activation, such as relu")
-    lists: dict[str, Any] = {"type": _comma_separated}
+    lists: dict[str, Any] = {"type": comma_separated}
     parser.add_argument("--mode", **lists, help="of out,fresh,in-place,backward (all)")
     parser.add_argument("--dtype", **lists, help="of float32,float64,float16,bfloat16 (float32)")
     parser.add_argument("--size", **lists, help="elements, such as 100,10k,1M (1 to 50M)")
@@ -105,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
 # --- what to measure ------------------------------------------------------------------------------
 
 
-def _comma_separated(text: str) -> list[str]:
+def comma_separated(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -123,12 +132,12 @@ def _selection(options: argparse.Namespace) -> tuple[list[Case], list[str]]:
         select_profile,
     )
 
-    names = [_known("activation", name, list(SUBJECTS)) for name in options.names]
-    modes = [_known("mode", mode, MODES) for mode in options.mode or []]
-    dtypes = [_known("dtype", dtype, list(DTYPES)) for dtype in options.dtype or []]
-    gaps = [_known("gap", gap, GAPS) for gap in options.gap or []]
+    names = [known_name("activation", name, list(SUBJECTS)) for name in options.names]
+    modes = [known_name("mode", mode, MODES) for mode in options.mode or []]
+    dtypes = [known_name("dtype", dtype, list(DTYPES)) for dtype in options.dtype or []]
+    gaps = [known_name("gap", gap, GAPS) for gap in options.gap or []]
     sizes = [_size(text) for text in options.size or []]
-    libraries = [_known("library", library, LIBRARIES[1:]) for library in options.vs or []]
+    libraries = [known_name("library", library, LIBRARIES[1:]) for library in options.vs or []]
     for dtype in dtypes:
         numpy_dtype(dtype)
     for library in libraries:
@@ -159,7 +168,7 @@ def _selection(options: argparse.Namespace) -> tuple[list[Case], list[str]]:
     return cases, ["fastact", *others]
 
 
-def _known(kind: str, name: str, known: list[str]) -> str:
+def known_name(kind: str, name: str, known: list[str]) -> str:
     if name in known:
         return name
     near = difflib.get_close_matches(name, known, n=3)

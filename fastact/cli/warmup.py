@@ -7,10 +7,11 @@ millisecond each, also from a directory that it may only read, and without Numba
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 import time
 from collections.abc import Iterable, Iterator
+
+from fastact.cli.bench import comma_separated, known_name
 
 __all__ = ["add_arguments", "run"]
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a function, such as relu")
     parser.add_argument(
         "--dtype",
-        type=lambda text: [part.strip() for part in text.split(",") if part.strip()],
+        type=comma_separated,
         default=[],
         metavar="LIST",
         help="such as float32,float64 (all)",
@@ -35,8 +36,10 @@ def run(options: argparse.Namespace) -> int:
     from fastact.cpu import compiler, machine
 
     try:
-        _check("function", options.names, public.FUNCTIONS)
-        _check("dtype", options.dtype, warmup.DTYPES)
+        for name in options.names:
+            known_name("function", name, public.FUNCTIONS)
+        for dtype in options.dtype:
+            known_name("dtype", dtype, warmup.DTYPES)
         processes = machine.available_cpus() if options.processes is None else options.processes
         if processes < 1:
             raise ValueError(f"--processes must be at least 1, got {processes}")
@@ -61,14 +64,6 @@ def run(options: argparse.Namespace) -> int:
         print(f"{there} were there already")
         print(f"cache: {kernel_cache()}")
     return 0
-
-
-def _check(what: str, given: list[str], known: list[str]) -> None:
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise ValueError(f"no {what} {name!r}{hint}")
 
 
 def _with_progress(done: Iterable[tuple[str, bool, int]]) -> Iterator[bool]:

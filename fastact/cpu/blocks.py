@@ -29,9 +29,6 @@ __all__ = ["Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_st
 #: Rows that are worked on together, so that the vector and the sums are read once for all of them.
 TOGETHER = 4
 
-#: Bytes of the tile that what is stored past the cache is staged in; less than a page.
-TILE_BYTES = 2048
-
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
@@ -71,7 +68,7 @@ class Kernel:
             source = _by_rows(self) if by_rows else _by_columns(self)
         name = f"{self.name}_{'rows' if by_rows else 'columns'}-{self.kind.name}"
         text = f"{self.functions}\n{_streamed(self.kind)}\n{source}"
-        arrays = {"new_tile": (self.kind.storage, TILE_BYTES // self.kind.itemsize)}
+        arrays = {"new_tile": (self.kind.storage, p.TILE_BYTES // self.kind.itemsize)}
         arrays |= dict(self.arrays)
         return unit_of_source(name, text, [self.kind], self.kind.compute, arrays, __name__)
 
@@ -237,9 +234,9 @@ def _one_row(kernel: Kernel, vector: str, summed: str) -> str:
         inside.append(summed.format(f"T({_of_row(kernel, 0)})"))
     inside += [_stored(kernel, "target", "y_0"), "independent()"]
     lines = [
-        f"for start in range(0, columns, {TILE_BYTES // size}):",
-        f"    part = columns - start if columns - start < {TILE_BYTES // size} else "
-        f"{TILE_BYTES // size}",
+        f"for start in range(0, columns, {p.TILE_BYTES // size}):",
+        f"    part = columns - start if columns - start < {p.TILE_BYTES // size} else "
+        f"{p.TILE_BYTES // size}",
         *(f"    m{k}_0 = {_place(kernel, k, 'row', 'start')}" for k in _inputs(kernel)),
         f"    destination = address{out} + row * step{out} + start * {size}",
         "    target_at = address(tile) if past_cache else destination",
