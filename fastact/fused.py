@@ -16,7 +16,7 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,13 +99,16 @@ def bias_act(
     True
     """
     name = "bias_act"
-    entry, numbers = _activation(name, activation, parameters)
-    given = {"x": x, "residual": residual, "bias": bias}
-    arrays = {k: _array(v) for k, v in given.items() if v is not None}
-    call = _Call(name, arrays, axis)
+    with_residual = residual is not None
+    plan = _plan_of_activation(name, blocks.bias_act, activation, with_residual, parameters)
+    arrays = (x, residual) if with_residual else (x,)
+    done = plan.quickly(arrays, bias, axis, out)
+    if done is not None:
+        return done[0]
+    call = _Call(name, {"x": x, "residual": residual, "bias": bias}, axis)
     vector = call.vector("bias")
     matrices = call.matrices("x", "residual", out=out)
-    call.run(_maker(blocks.bias_act, entry, residual is not None), matrices, vector, numbers)
+    call.run(plan, matrices, vector)
     return matrices[-1]
 
 
@@ -158,14 +161,19 @@ def bias_act_backward(
     array([3., 1.])
     """
     name = "bias_act_backward"
-    entry, numbers = _activation(name, activation, parameters)
+    with_residual = residual is not None
+    kernel = blocks.bias_act_backward
+    plan = _plan_of_activation(name, kernel, activation, with_residual, parameters)
+    arrays = (grad, saved, residual) if with_residual else (grad, saved)
+    done = plan.quickly(arrays, bias, axis, out)
+    if done is not None:
+        dx, sums = done
+        return dx, sums.astype(dx.dtype, copy=False)
     given = {"grad": grad, "saved": saved, "residual": residual, "bias": bias}
-    call = _Call(name, {k: _array(v) for k, v in given.items() if v is not None}, axis)
+    call = _Call(name, given, axis)
     vector = call.vector("bias")
     matrices = call.matrices("grad", "saved", "residual", out=out)
-    maker = _maker(blocks.bias_act_backward, entry, residual is not None)
-    sums = call.run(maker, matrices, vector, numbers)
-    assert sums is not None
+    sums = call.run(plan, matrices, vector)
     return matrices[-1], sums.astype(call.dtype, copy=False)
 
 
@@ -220,16 +228,20 @@ def prelu_backward(
     array([-3., -5.])
     """
     name = "prelu_backward"
+    plan = _plan(blocks.prelu_backward, CATALOGUE["prelu"])
+    done = None if weight is None else plan.quickly((grad, x), weight, axis, out)
+    if done is not None:
+        dx, sums = done
+        return dx, sums.astype(dx.dtype, copy=False)
     shape = np.shape(weight)
     numbers = _array(weight).reshape(-1)
-    arrays = {"grad": _array(grad), "x": _array(x), "weight": numbers}
+    arrays = {"grad": grad, "x": x, "weight": numbers}
     # A number does not promote an array, as in arithmetic.
-    promoting = {k: v for k, v in arrays.items() if k != "weight" or shape != ()}
+    promoting = ("grad", "x", "weight")[: 2 + (shape != ())]
     call = _Call(name, arrays, None if numbers.size == 1 else axis, promoting)
     vector = call.vector("weight")
     matrices = call.matrices("grad", "x", out=out)
-    sums = call.run(_maker(blocks.prelu_backward, CATALOGUE["prelu"]), matrices, vector)
-    assert sums is not None
+    sums = call.run(plan, matrices, vector)
     return matrices[-1], sums.astype(call.dtype, copy=False).reshape(shape)
 
 
@@ -268,7 +280,7 @@ def relu_mask(
     >>> mask
     array([5], dtype=uint8)
     """
-    call = _Call("relu_mask", {"x": _array(x)}, None)
+    call = _Call("relu_mask", {"x": x}, None)
     if mask is None:
         mask = np.empty((call.shape[2] + 7) // 8, np.uint8)
     bits = call.mask(mask, writeable=True)
@@ -305,7 +317,7 @@ def relu_mask_backward(grad: npt.ArrayLike, mask: Array, out: Array | None = Non
     >>> fa.fused.relu_mask_backward(np.array([0.5, 0.5, 0.5]), mask)
     array([0.5, 0. , 0.5])
     """
-    call = _Call("relu_mask_backward", {"grad": _array(grad)}, None)
+    call = _Call("relu_mask_backward", {"grad": grad}, None)
     bits = call.mask(mask, writeable=False)
     grad, out = call.matrices("grad", out=out, contiguous=True)
     matrix.run_flat(flat.relu_mask_backward, [grad, out], bits)
@@ -357,7 +369,7 @@ def relu_dropout(
     >>> float(y.max()), bool(abs((y == 0).mean() - 0.25) < 0.02)
     (1.3333333333333333, True)
     """
-    call = _Call("relu_dropout", {"x": _array(x)}, None)
+    call = _Call("relu_dropout", {"x": x}, None)
     vector = call.dropout(p, seed)
     x, out = call.matrices("x", out=out, contiguous=True)
     matrix.run_flat(flat.relu_dropout, [x, out], vector)
@@ -400,7 +412,7 @@ def relu_dropout_backward(
     >>> bool(np.array_equal(dx, 2.0 * (y > 0)))
     True
     """
-    call = _Call("relu_dropout_backward", {"grad": _array(grad), "x": _array(x)}, None)
+    call = _Call("relu_dropout_backward", {"grad": grad, "x": x}, None)
     vector = call.dropout(p, seed)
     grad, x, out = call.matrices("grad", "x", out=out, contiguous=True)
     matrix.run_flat(flat.relu_dropout_backward, [grad, x, out], vector)
@@ -444,17 +456,43 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
     name = "relu_stats"
     if not isinstance(stats, ActivationStats):
         raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
-    call = _Call(name, {"x": _array(x)}, -1)
-    stats.check_units(name, call.shape[1])
-    matrices = call.matrices("x", out=out)
-    maker = _maker(blocks.relu_stats, CATALOGUE["relu"])
-    counts = call.run(maker, matrices, call.vector(""))
-    assert counts is not None
-    stats.add(counts.astype(np.int64), call.shape[0])
-    return matrices[-1]
+    plan = _plan(blocks.relu_stats, CATALOGUE["relu"])
+    done = None
+    if isinstance(x, np.ndarray) and x.ndim == 2:
+        stats.check_units(name, x.shape[1])
+        done = plan.quickly((x,), None, -1, out)
+    if done is None:
+        call = _Call(name, {"x": x}, -1)
+        stats.check_units(name, call.shape[1])
+        matrices = call.matrices("x", out=out)
+        done = matrices[-1], call.run(plan, matrices, call.vector(""))
+    y, counts = done
+    stats.add(counts.astype(np.int64), y.size // max(1, len(counts)))
+    return y
 
 
 # --- what is given ------------------------------------------------------------------------------
+
+
+def _plan_of_activation(
+    function: str,
+    kernel: Callable[..., blocks.Kernel],
+    name: str,
+    with_residual: bool,
+    given: Mapping[str, Any],
+) -> matrix.Plan:
+    if not given and type(name) is str:
+        return _plan_by_default(function, kernel, name, with_residual)
+    entry, parameters = _activation(function, name, given)
+    return matrix.Plan(_maker(kernel, entry, with_residual), parameters)
+
+
+@functools.cache
+def _plan_by_default(
+    function: str, kernel: Callable[..., blocks.Kernel], name: str, with_residual: bool
+) -> matrix.Plan:
+    entry, parameters = _activation(function, name, {})
+    return matrix.Plan(_maker(kernel, entry, with_residual), parameters)
 
 
 def _activation(
@@ -464,17 +502,6 @@ def _activation(
     if not isinstance(name, str):
         got = type(name).__name__
         raise TypeError(f"{function}: activation must be the name of one, a str, got {got}")
-    return _chosen(function, name, given) if given else _by_default(function, name)
-
-
-@functools.cache
-def _by_default(function: str, name: str) -> tuple[Activation, tuple[float, ...]]:
-    return _chosen(function, name, {})
-
-
-def _chosen(
-    function: str, name: str, given: Mapping[str, Any]
-) -> tuple[Activation, tuple[float, ...]]:
     given = dict(given)
     key = ALIASES.get(name, name)
     if key == "gelu":
@@ -516,6 +543,17 @@ ACTIVATIONS = sorted(
 )
 
 
+@functools.cache
+def _maker(kernel: Callable[..., blocks.Kernel], entry: Activation, *of: Any) -> matrix.Maker:
+    """A function of a dtype, the same one for the same arguments."""
+    return functools.cache(lambda kind: kernel(entry, kind, *of))
+
+
+@functools.cache
+def _plan(kernel: Callable[..., blocks.Kernel], entry: Activation) -> matrix.Plan:
+    return matrix.Plan(_maker(kernel, entry))
+
+
 def _array(given: npt.ArrayLike) -> Array:
     """As an array; other functions know what a mask means, kernels over blocks do not."""
     if isinstance(given, np.ma.MaskedArray):
@@ -527,20 +565,22 @@ class _Call:
     """The arguments of one call, checked: their dtype, their shape, and where channels are.
 
     ``shape`` is (elements before the axis of channels, channels, elements after it). ``axis`` None:
-    there is one channel. The first of ``arrays`` says what the shape is.
+    there is one channel. The first of the arrays given says what the shape is; ``promoting`` names
+    those that say what the dtype is, if it is not all.
     """
 
     def __init__(
         self,
         function: str,
-        arrays: Mapping[str, Array],
+        given: Mapping[str, npt.ArrayLike | None],
         axis: int | None,
-        promoting: Mapping[str, Array] | None = None,
+        promoting: Sequence[str] = (),
     ) -> None:
         self.function = function
-        self.arrays = dict(arrays)
-        self.dtype, self.kind = _common_dtype(function, promoting or arrays)
-        first, x = next(iter(arrays.items()))
+        self.arrays = {k: _array(v) for k, v in given.items() if v is not None}
+        names = promoting or self.arrays
+        self.dtype, self.kind = _common_dtype(function, [self.arrays[name] for name in names])
+        first, x = next(iter(self.arrays.items()))
         self.full_shape = x.shape
         if axis is None:
             self.shape = (1, 1, x.size)
@@ -619,29 +659,13 @@ class _Call:
         vector[3:].view(self.kind.compute)[0] = 1 / (1 - p)
         return vector
 
-    def run(
-        self,
-        maker: matrix.Maker,
-        matrices: list[Array],
-        vector: Array,
-        parameters: tuple[float, ...] = (),
-    ) -> Array | None:
+    def run(self, plan: matrix.Plan, matrices: list[Array], vector: Array) -> Any:
         vector = _apart(vector, matrices[-1])
-        numbers = None
-        if parameters:
-            rounded = np.array(parameters, np.float16 if self.dtype.char == "e" else np.float64)
-            numbers = rounded.astype(self.kind.compute)
-        return matrix.run(maker, matrices, self.shape, vector, numbers)
+        return matrix.run(plan.ready(self.dtype, self.kind), matrices, self.shape, vector)
 
 
-@functools.cache
-def _maker(kernel: Callable[..., blocks.Kernel], entry: Activation, *of: Any) -> matrix.Maker:
-    """A function of a dtype, the same one for the same arguments."""
-    return lambda kind: kernel(entry, kind, *of)
-
-
-def _common_dtype(function: str, arrays: Mapping[str, Array]) -> tuple[np.dtype[Any], Kind]:
-    dtype = np.result_type(*arrays.values())
+def _common_dtype(function: str, arrays: Sequence[Array]) -> tuple[np.dtype[Any], Kind]:
+    dtype = np.result_type(*arrays)
     if dtype.kind in "biu":
         dtype = np.result_type(dtype, np.float16)  # as np.exp promotes them
     if dtype.kind == "f" and dtype.char in FLOATS:

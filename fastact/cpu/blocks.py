@@ -8,8 +8,9 @@ element to sums. A vector holds one number for each column (``columns``) or for 
 A kernel's items are *blocks*: some rows of some columns, counted row by row. Blocks below each
 other have sums of their own, so that what is summed up does not depend on who computes it.
 
-To NumPy it is a generalized ufunc of matrices, a vector, the sums (an input that is written to,
-since how many there are cannot be told from a signature), parameters, and the output.
+To NumPy it is a generalized ufunc of matrices, a vector, room for the sums of blocks (an input
+that is written to; who calls decides how many there are), and parameters. What comes out is a
+matrix and, of dtype float64, the total of those sums.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Kernel:
         along = "m" if self.body else "r" if by_rows else "n"
         operands = ["(r,n)"] * self.matrices + [f"({along})"]
         operands += [f"(k,{along})"] * bool(self.term) + ["(p)"] * bool(self.parameters)
-        return f"{','.join(operands)}->(r,n)"
+        return f"{','.join(operands)}->(r,n){f',({along})' * bool(self.term)}"
 
     def unit(self, by_rows: bool) -> Unit:
         """``by_rows``: the vector has a number for each row, and the sums are those of rows."""
@@ -165,88 +166,85 @@ def streamed(destination, source, nbytes):
 
 
 def _by_columns(kernel: Kernel) -> str:
-    together = _several_rows(kernel)
-    single = _one_row(
-        kernel,
-        "v = " + _loaded(kernel, "vector", "start + j"),
-        "store(sums, start + j, T(load(sums, start + j) + {}))",
-    )
-    # What is stored past the cache goes row by row: it waits for memory anyway.
+    # What is stored past the cache goes row by row: pieces of several rows in turn took twice as
+    # long.
+    clear = "for j in range(columns):\n    sums[j] = T(0)\n" if kernel.term else ""
     return _loop(
         kernel,
         f"""\
-groups = 0 if past_cache else rows // {TOGETHER}
+{clear}groups = 0 if past_cache else rows // {TOGETHER}
 for group in range(groups):
     row = group * {TOGETHER}
-{textwrap.indent(together, "    ")}
+{textwrap.indent(_several_rows(kernel), "    ")}
 for row in range(groups * {TOGETHER}, rows):
-{textwrap.indent(single, "    ")}
+{textwrap.indent(_one_row(kernel, by_rows=False), "    ")}
 """,
         by_rows=False,
     )
 
 
-def _several_rows(kernel: Kernel) -> str:
-    """The loop over columns for the rows from number ``row`` on."""
-    every = range(TOGETHER)
-    lines = []
-    for r in every:
-        lines += [f"m{k}_{r} = {_place(kernel, k, f'row + {r}')}" for k in _matrices(kernel)]
-    lines.append("for j in range(columns):")
-    if kernel.vector:
-        lines.append(f"    v = {_loaded(kernel, 'vector', 'j')}")
-    for r in every:
-        lines += [f"    x{k}_{r} = {_loaded(kernel, f'm{k}_{r}', 'j')}" for k in _inputs(kernel)]
-    for r in every:
-        lines.append(f"    y_{r} = {_value(kernel, [f'x{k}_{r}' for k in _inputs(kernel)])}")
-        if kernel.term:
-            lines.append(f"    t_{r} = T({_of_row(kernel, r)})")
-    lines += [f"    {_stored(kernel, f'm{kernel.matrices}_{r}', f'y_{r}')}" for r in every]
-    if kernel.term:
-        added = "T(T(t_0 + t_1) + T(t_2 + t_3))"
-        lines.append(f"    store(sums, j, T(load(sums, j) + {added}))")
-    return "\n".join([*lines, "    independent()"])
-
-
 def _by_rows(kernel: Kernel) -> str:
-    row = _one_row(kernel, "", "total = plus_any_order(total, {})")
     lines = []
     if kernel.vector:
         lines.append(f"v = T({call(kernel.kind.load, 'vector[row]')})")
     if kernel.term:
         lines.append("total = T(0)")
-    lines.append(row)
+    lines.append(_one_row(kernel, by_rows=True))
     if kernel.term:
         lines.append("sums[row] = total")
     body = textwrap.indent("\n".join(lines), "    ")
     return _loop(kernel, f"for row in range(rows):\n{body}\n", by_rows=True)
 
 
-def _one_row(kernel: Kernel, vector: str, summed: str) -> str:
-    """The loops over columns of one row, a tile at a time, given how the term is summed."""
-    size = kernel.kind.itemsize
-    out = kernel.matrices
-    inside = [f"x{k}_0 = {_loaded(kernel, f'm{k}_0', 'j')}" for k in _inputs(kernel)]
-    if vector and kernel.vector:
-        inside.append(vector)
-    inside.append(f"y_0 = {_value(kernel, [f'x{k}_0' for k in _inputs(kernel)])}")
-    if kernel.term:
-        inside.append(summed.format(f"T({_of_row(kernel, 0)})"))
-    inside += [_stored(kernel, "target", "y_0"), "independent()"]
-    lines = [
-        f"for start in range(0, columns, {p.TILE_BYTES // size}):",
-        f"    part = columns - start if columns - start < {p.TILE_BYTES // size} else "
-        f"{p.TILE_BYTES // size}",
-        *(f"    m{k}_0 = {_place(kernel, k, 'row', 'start')}" for k in _inputs(kernel)),
-        f"    destination = address{out} + row * step{out} + start * {size}",
-        "    target_at = address(tile) if past_cache else destination",
-        f"    target = at(target_at, {kernel.kind.storage})",
-        "    for j in range(part):",
-        *(f"        {line}" for line in inside),
-        "    if past_cache:",
-        f"        streamed(destination, target_at, part * {size})",
+def _several_rows(kernel: Kernel) -> str:
+    """The loop over columns for the rows from number ``row`` on."""
+    every = range(TOGETHER)
+    pointers = [
+        f"m{k}_{r} = {_place(kernel, k, f'row + {r}')}" for r in every for k in _matrices(kernel)
     ]
-    return "\n".join(lines)
+    out = kernel.matrices
+    summed = "store(sums, j, T(load(sums, j) + T(T(t_0 + t_1) + T(t_2 + t_3))))"
+    body = _columns(kernel, "j", [f"m{out}_{r}" for r in every], summed)
+    return "\n".join([*pointers, "for j in range(columns):", textwrap.indent(body, "    ")])
+
+
+def _one_row(kernel: Kernel, by_rows: bool) -> str:
+    """The loops over columns of one row, a tile at a time if it is to be stored past the cache."""
+    size, out = kernel.kind.itemsize, kernel.matrices
+    index = "start + j"
+    summed = f"store(sums, {index}, T(load(sums, {index}) + t_0))"
+    if by_rows:
+        index, summed = "", "total = plus_any_order(total, t_0)"
+    tile = p.TILE_BYTES // size
+    return f"""\
+for start in range(0, columns, {tile}):
+    part = columns - start if columns - start < {tile} else {tile}
+    {"; ".join(f"m{k}_0 = {_place(kernel, k, 'row', 'start')}" for k in _inputs(kernel))}
+    destination = address{out} + row * step{out} + start * {size}
+    target_at = address(tile) if past_cache else destination
+    target = at(target_at, {kernel.kind.storage})
+    for j in range(part):
+{textwrap.indent(_columns(kernel, index, ["target"], summed), "        ")}
+    if past_cache:
+        streamed(destination, target_at, part * {size})
+"""
+
+
+def _columns(kernel: Kernel, index: str, targets: list[str], summed: str) -> str:
+    """What is done in column ``j`` of rows that are worked on together.
+
+    ``index`` is its number in the vector, if there is a number for each column; ``summed`` says how
+    the rows' terms ``t_0``, ``t_1``, ... are summed.
+    """
+    lines = [f"v = {_loaded(kernel, 'vector', index)}"] if kernel.vector and index else []
+    for r in range(len(targets)):
+        lines += [f"x{k}_{r} = {_loaded(kernel, f'm{k}_{r}', 'j')}" for k in _inputs(kernel)]
+    for r in range(len(targets)):
+        lines.append(f"y_{r} = {_value(kernel, [f'x{k}_{r}' for k in _inputs(kernel)])}")
+        if kernel.term:
+            lines.append(f"t_{r} = T({_of_row(kernel, r)})")
+    lines += [_stored(kernel, target, f"y_{r}") for r, target in enumerate(targets)]
+    return "\n".join([*lines, *[summed] * bool(kernel.term), "independent()"])
 
 
 def _loop(kernel: Kernel, block: str, by_rows: bool) -> str:

@@ -33,6 +33,7 @@ from fastact.cpu.intrinsics import (
     LINE,
     LOOP_SIGNATURE,
     address,
+    at,
     atomic_add,
     atomic_load,
     atomic_store,
@@ -555,37 +556,48 @@ def row_driver(args, dimensions, steps, data):
 def describe(call, kernel, args, dimensions, steps):
     """What a kernel over blocks needs to know of a call; the number of blocks.
 
-    The operands: matrices, the vector, sums if there are any, parameters if there are any, and the
-    output, a matrix. Their strides in that order are the steps, and then those of their dimensions.
+    The operands: matrices, the vector, room for the blocks' sums if there are any, parameters if
+    there are any, the output, a matrix, and the sums. Their strides in that order are the steps,
+    and then those of their dimensions.
     """
     matrices = word(kernel, p.KERNEL_OPERANDS)
     by_rows = word(kernel, p.KERNEL_BY_ROWS) != 0
     itemsize = word(kernel, p.KERNEL_ITEMSIZES)
     summed, with_parameters = word(kernel, p.KERNEL_SUMMED), word(kernel, p.KERNEL_PARAMETERS)
     inputs = matrices - 1
-    operands = matrices + 1 + summed + with_parameters
+    operands = matrices + 1 + 2 * summed + with_parameters
     rows, columns = word(dimensions, 1), word(dimensions, 2)
     # Few rows have wider blocks.
-    wide = p.BLOCK_ELEMENTS // larger(1, rows) // p.BLOCK_COLUMNS * p.BLOCK_COLUMNS
-    wide = larger(wide, p.BLOCK_SUMMED_COLUMNS if by_rows else p.BLOCK_COLUMNS)
-    width = smaller(columns, p.BLOCK_SUMMED_COLUMNS if by_rows else wide)
-    height = larger(1 if by_rows else p.BLOCK_ROWS, p.BLOCK_ELEMENTS // larger(1, width))
+    width = p.BLOCK_ELEMENTS // larger(1, rows) // p.BLOCK_COLUMNS * p.BLOCK_COLUMNS
+    width = smaller(columns, larger(width, p.BLOCK_COLUMNS))
+    height = larger(1, p.BLOCK_ELEMENTS // larger(1, width))
+    if summed != 0:
+        # The caller has decided how many sums there are of each column, or row.
+        sums = larger(1, word(dimensions, 3))
+        if by_rows:
+            width = (columns + sums - 1) // sums
+            height = larger(1, p.BLOCK_ELEMENTS // larger(1, width))
+        else:
+            height = (rows + sums - 1) // sums
     set_word(call, p.CALL_ROWS, rows)
     set_word(call, p.CALL_COLUMNS, columns)
     set_word(call, p.CALL_HEIGHT, height)
     set_word(call, p.CALL_WIDTH, width)
     across = (columns + width - 1) // larger(1, width)
+    down = (rows + height - 1) // larger(1, height)
     set_word(call, p.CALL_ACROSS, across)
+    set_word(call, p.CALL_SUMMED, across if by_rows else down)
     set_word(call, p.CALL_VECTOR, word(args, inputs))
     after = operands + 2 * inputs + 1
     if summed != 0:
         set_word(call, p.CALL_SUMS, word(args, inputs + 1))
         set_word(call, p.CALL_SUMS_STEP, word(steps, after))
+        set_word(call, p.CALL_TOTAL, word(args, operands - 1))
         after += 2
     if with_parameters != 0:
         set_word(call, p.CALL_PARAMETERS, word(args, inputs + 1 + summed))
         after += 1
-    out = word(args, operands - 1)
+    out = word(args, operands - 1 - summed)
     out_step = word(steps, after)
     aligned = (out | out_step) & 15 == 0
     for k in range(inputs):
@@ -602,7 +614,18 @@ def describe(call, kernel, args, dimensions, steps):
     # In a child forked behind Python's back STREAM_FROM is 0.
     threads = word(word(kernel, p.KERNEL_STATE), p.THREADS)
     set_word(call, p.CALL_STREAMED, 1 if large and aligned and threads > 0 else 0)
-    return across * ((rows + height - 1) // height)
+    return across * down
+
+
+@compiled
+def add_up(call, dtype, count):
+    """The total of the blocks' sums, in float64. Both are contiguous, but for the blocks' step."""
+    blocks = word(call, p.CALL_SUMMED)
+    total = at(word(call, p.CALL_TOTAL), types.float64)
+    for block in range(blocks):
+        sums = at(word(call, p.CALL_SUMS) + block * word(call, p.CALL_SUMS_STEP), dtype)
+        for j in range(count):
+            total[j] = float(sums[j]) if block == 0 else total[j] + sums[j]
 
 
 def block_driver(args_pointer, dimensions_pointer, steps_pointer, data):
@@ -639,4 +662,11 @@ def block_driver(args_pointer, dimensions_pointer, steps_pointer, data):
         set_word(one, 0, count)
         loop = word(kernel, p.KERNEL_LOOP)
         call_loop(loop, job + 8 * p.JOB_ARGS, one, job + 8 * p.JOB_STEPS, 0)
+    if word(kernel, p.KERNEL_SUMMED) != 0:
+        by_rows = word(kernel, p.KERNEL_BY_ROWS) != 0
+        sums = word(call, p.CALL_ROWS if by_rows else p.CALL_COLUMNS)
+        if word(kernel, p.KERNEL_ITEMSIZES) == 8:
+            add_up(call, types.float64, sums)
+        else:
+            add_up(call, types.float32, sums)
     set_float_state(flags)

@@ -64,11 +64,12 @@ KERNEL_WORDS = KERNEL_ITEMSIZES + MAX_OPERANDS
 KERNEL_BY_ROWS, KERNEL_SUMMED, KERNEL_PARAMETERS = range(KERNEL_ITEMSIZES + 1, KERNEL_ITEMSIZES + 4)
 
 # A call of such a kernel: the matrix' size, the size of its blocks, how many are side by side;
-# where parameters, vector and sums are; whether the output is to be stored past the cache; then,
-# from MATRICES on, two words for each matrix, inputs first: address, and bytes from row to row.
+# where parameters, vector, the blocks' sums and their total are; whether the output is to be stored
+# past the cache; of how many blocks (SUMMED) the total is; then, from MATRICES on, two words for
+# each matrix, inputs first: address, and bytes from row to row.
 CALL_ROWS, CALL_COLUMNS, CALL_HEIGHT, CALL_WIDTH, CALL_ACROSS = range(5)
 CALL_PARAMETERS, CALL_VECTOR, CALL_SUMS, CALL_SUMS_STEP, CALL_STREAMED = range(5, 10)
-CALL_MATRICES = 10
+CALL_TOTAL, CALL_SUMMED, CALL_MATRICES = range(10, 13)
 CALL_WORDS = CALL_MATRICES + 2 * MAX_OPERANDS
 
 # The pool's state. What is written by one side and polled by another has a cache line to itself.

@@ -1,4 +1,4 @@
-"""Fused kernels as functions of matrices: a ufunc for each, and the sum of its blocks' sums."""
+"""Fused kernels as functions of matrices: a generalized ufunc for each, and how to call it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastact.cpu import blocks, layout
 from fastact.cpu.ufunc import Blocks, Loop, Shape, make
 from fastact.dtypes import BFLOAT16, FLOATS, Kind, bfloat16_dtype
 
-__all__ = ["Maker", "run", "run_flat"]
+__all__ = ["Maker", "Plan", "run", "run_flat"]
 
 Array = npt.NDArray[Any]
 #: Makes a kernel for a dtype.
@@ -26,8 +26,8 @@ FOLDED = 128
 
 
 @functools.cache
-def _ufunc(maker: Maker, by_rows: bool) -> tuple[np.ufunc, blocks.Kernel]:
-    """The generalized ufunc, and the kernel for float32."""
+def _ufunc(maker: Maker, by_rows: bool) -> np.ufunc:
+    """The generalized ufunc."""
     kernels = [(np.dtype(char), maker(kind)) for char, kind in FLOATS.items()]
     bfloat16 = bfloat16_dtype()
     if bfloat16 is not None:
@@ -38,104 +38,170 @@ def _ufunc(maker: Maker, by_rows: bool) -> tuple[np.ufunc, blocks.Kernel]:
         own = [dtype] * kernel.matrices
         own.append(np.dtype(kernel.vector_dtype) if kernel.vector_dtype else dtype)
         others = [compute] * (bool(kernel.term) + bool(kernel.parameters))
-        dtypes = (*own, *others, dtype)
+        total = [np.dtype(np.float64)] * bool(kernel.term)
+        dtypes = (*own, *others, dtype, *total)
         return Loop(dtypes, (kernel.kind,) * len(dtypes), 0, lambda: kernel.unit(by_rows))
 
-    kernel = next(kernel for dtype, kernel in kernels if dtype == np.float32)
+    kernel = kernels[0][1]
     summed, parameters = bool(kernel.term), bool(kernel.parameters)
     described = Blocks(kernel.matrices + 1, by_rows, summed, parameters)
     shape = Shape.of(kernel.signature(by_rows), described)
     form = "rows" if by_rows else "columns"
     name = f"fused.{kernel.name}.{form}"
     doc = f"A kernel of ``fastact.fused``: {kernel.name}, by {form}."
-    return make(name, doc, shape, [of(*pair) for pair in kernels]), kernel
+    return make(name, doc, shape, [of(*pair) for pair in kernels])
+
+
+class Plan:
+    """A fused kernel with its parameters, ready to be called."""
+
+    def __init__(self, maker: Maker, parameters: Sequence[float] = ()) -> None:
+        self.maker = maker
+        self._parameters = parameters
+        self._by_dtype: dict[np.dtype[Any], _Ready] = {}
+
+    def ready(self, dtype: np.dtype[Any], kind: Kind) -> _Ready:
+        """What calls with this dtype need."""
+        known = self._by_dtype.get(dtype)
+        if known is None:
+            compute = np.dtype(kind.compute)
+            parameters = None
+            if self._parameters:  # float16 rounds its own, as in other functions
+                rounded = np.array(self._parameters, dtype if dtype.char == "e" else np.float64)
+                parameters = rounded.astype(compute)
+            summed = compute if self.maker(kind).term else None
+            known = _Ready(self.maker, parameters, summed, np.zeros(_ZEROS, dtype))
+            self._by_dtype[dtype] = known
+        return known
+
+    def quickly(
+        self, arrays: Sequence[Any], vector: Any, axis: int, out: Any
+    ) -> tuple[Array, Any] | None:
+        """Call it if nothing has to be prepared: the output, and the sums, if it has any.
+
+        ``vector`` None stands for zeros. The arrays must be contiguous matrices of one dtype that
+        has been seen before, and must not overlap with the output unless they are the same object.
+        """
+        first = arrays[0]
+        if type(first) is not np.ndarray or axis not in (-1, 1):
+            return None
+        dtype, shape = first.dtype, first.shape
+        known = self._by_dtype.get(dtype)
+        if known is None or len(shape) != 2 or shape[1] < NARROW or not shape[0]:
+            return None
+        columns = shape[1]
+        if vector is None:
+            if columns > _ZEROS:
+                return None
+            vector = known.zeros[:columns]
+        elif type(vector) is not np.ndarray or vector.shape != (columns,):
+            return None
+        owned = False
+        if out is not None:
+            if type(out) is not np.ndarray or out.dtype is not dtype or out.shape != shape:
+                return None
+            flags = out.flags
+            if not flags.carray:
+                return None
+            owned = flags.owndata
+        inputs = [*arrays, vector]
+        for array in inputs:
+            if array is out:
+                continue
+            if type(array) is not np.ndarray or array.dtype is not dtype:
+                return None
+            if array.shape != shape and array is not vector:
+                return None
+            flags = array.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return None
+            apart = out is None or (owned and flags.owndata) or not np.may_share_memory(array, out)
+            if not apart:
+                return None
+        return known.call(False, inputs, shape, out)
+
+
+#: A vector of so many zeros is kept for each plan and dtype.
+_ZEROS = 8192
+
+
+class _Ready:
+    """What a plan needs to know of a dtype."""
+
+    def __init__(
+        self, maker: Maker, parameters: Array | None, summed: np.dtype[Any] | None, zeros: Array
+    ) -> None:
+        self.maker = maker
+        self.by_columns = _ufunc(maker, False)
+        self.parameters = () if parameters is None else (parameters,)
+        self.summed = summed
+        self.zeros = zeros
+
+    def call(
+        self, by_rows: bool, inputs: list[Array], shape: tuple[int, ...], out: Array | None
+    ) -> tuple[Array, Any]:
+        """Call it on matrices of this shape and a vector: the output, and the sums if any."""
+        ufunc = _ufunc(self.maker, True) if by_rows else self.by_columns
+        if self.summed is None:
+            return ufunc(*inputs, *self.parameters, out=out), None
+        room = np.empty(_blocks_summed(*shape, by_rows), self.summed)
+        return ufunc(*inputs, room, *self.parameters, out=(out, None))
+
+
+@functools.lru_cache(1024)
+def _blocks_summed(rows: int, columns: int, by_rows: bool) -> tuple[int, int]:
+    """The shape of the sums of blocks: how many there are of each column, or each row.
+
+    It depends on the matrix alone, and with it what is added to what.
+    """
+    if by_rows:
+        return -(-columns // layout.BLOCK_SUMMED_COLUMNS), rows
+    height = max(layout.BLOCK_ROWS, layout.BLOCK_ELEMENTS // min(columns, layout.BLOCK_COLUMNS))
+    return -(-rows // height), columns
 
 
 def run(
-    maker: Maker,
-    arrays: Sequence[Array],
-    shape: tuple[int, int, int],
-    vector: Array,
-    parameters: Array | None,
+    ready: _Ready, arrays: Sequence[Array], shape: tuple[int, int, int], vector: Array
 ) -> Array | None:
-    """Run a kernel; the sums, one for each channel, if it has any.
+    """Run a kernel; the sums in float64, one for each channel, if it has any.
 
     ``arrays`` are the matrices, the output last: of one shape and dtype, with no gaps but between
     rows. ``shape`` is theirs: before the axis of channels, along it, and after it.
     """
     before, channels, after = shape
-    by_rows = after > 1
-    ufunc, kernel = _ufunc(maker, by_rows)
     if 0 in shape:
-        return np.zeros(channels) if kernel.term else None
+        return None if ready.summed is None else np.zeros(channels)
+    by_rows = after > 1
     rows, columns = (before * channels, after) if by_rows else (before, channels)
     if any(a.shape != (rows, columns) for a in arrays):
         arrays = [a.reshape(rows, columns) for a in arrays]
+
+    def call(arrays: Sequence[Array], vector: Array) -> Array | None:
+        *inputs, out = arrays
+        return ready.call(by_rows, [*inputs, vector], out.shape, out)[1]
+
     if by_rows:
-        vector = np.tile(vector, before)
-    compute: type[np.floating[Any]] | None = None
-    if kernel.term:
-        compute = np.float64 if arrays[0].itemsize == 8 else np.float32
+        sums = call(arrays, np.tile(vector, before))
+        return None if sums is None else sums.reshape(before, channels).sum(axis=0)
     fold = 1
-    if columns < NARROW and not by_rows and all(a.flags.c_contiguous for a in arrays):
+    if columns < NARROW and all(a.flags.c_contiguous for a in arrays):
         fold = min(rows, FOLDED // columns)
     if fold == 1:
-        sums = _call(ufunc, by_rows, arrays, vector, parameters, compute)
-        if sums is None:
-            return None
-        return _total(sums.reshape(before, channels)) if by_rows else sums
+        return call(arrays, vector)
     # Several short rows are taken as one; those that are left over are computed by themselves.
     whole = rows // fold * fold
     wide = [a[:whole].reshape(rows // fold, fold * columns) for a in arrays]
-    sums = _call(ufunc, False, wide, np.tile(vector, fold), parameters, compute)
+    sums = call(wide, np.tile(vector, fold))
     if sums is not None:
-        sums = _total(sums.reshape(fold, columns))
+        sums = sums.reshape(fold, columns).sum(axis=0)
     if whole < rows:
-        rest = _call(ufunc, False, [a[whole:] for a in arrays], vector, parameters, compute)
-        sums = sums if rest is None else sums + rest
+        rest = call([a[whole:] for a in arrays], vector)
+        sums = None if sums is None or rest is None else sums + rest
     return sums
 
 
 def run_flat(maker: Maker, arrays: Sequence[Array], vector: Array) -> None:
     """Run a kernel that has a body; shapes do not matter."""
-    ufunc, _ = _ufunc(maker, False)
     *inputs, out = (a.reshape(1, -1) for a in arrays)
     if out.size:
-        ufunc(*inputs, vector, out=out)
-
-
-def _call(
-    ufunc: np.ufunc,
-    by_rows: bool,
-    arrays: Sequence[Array],
-    vector: Array,
-    parameters: Array | None,
-    compute: Any,
-) -> Array | None:
-    """Call the ufunc on two-dimensional arrays; the sums over rows, or of each row."""
-    *inputs, out = arrays
-    more = () if parameters is None else (parameters,)
-    if compute is None:
-        ufunc(*inputs, vector, *more, out=out)
-        return None
-    sums = np.zeros(_sums_shape(len(out), out.shape[1], by_rows), compute)
-    ufunc(*inputs, vector, sums, *more, out=out)
-    return _total(sums)
-
-
-def _total(sums: Array) -> Array:
-    """The sum of rows: by 64, and of those in float64."""
-    if len(sums) <= 64:
-        return sums[0] if len(sums) == 1 else np.add.reduce(sums, axis=0)
-    whole = len(sums) // 64 * 64
-    parts = np.add.reduce(sums[:whole].reshape(-1, 64, sums.shape[1]), axis=1)
-    return np.add.reduce(parts, axis=0, dtype=np.float64) + np.add.reduce(sums[whole:], axis=0)
-
-
-def _sums_shape(rows: int, columns: int, by_rows: bool) -> tuple[int, int]:
-    """As many sums as there are blocks (as in ``driver.describe``)."""
-    if by_rows:
-        return -(-columns // min(columns, layout.BLOCK_SUMMED_COLUMNS)), rows
-    width = min(columns, layout.BLOCK_COLUMNS)
-    height = max(layout.BLOCK_ROWS, layout.BLOCK_ELEMENTS // width)
-    return -(-rows // height), columns
+        _ufunc(maker, False)(*inputs, vector, out=out)
