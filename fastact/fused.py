@@ -280,11 +280,10 @@ def relu_mask(
     >>> mask
     array([5], dtype=uint8)
     """
-    call = _Call("relu_mask", {"x": x}, None)
-    if mask is None:
-        mask = np.empty((call.shape[2] + 7) // 8, np.uint8)
-    bits = call.mask(mask, writeable=True)
-    x, out = call.matrices("x", out=out, contiguous=True)
+    name = "relu_mask"
+    x, out = _flat(name, {"x": x}, out)
+    bits = np.empty((x.size + 7) // 8, np.uint8) if mask is None else mask
+    _check_mask(name, bits, x.size, writeable=True)
     matrix.run_flat(flat.relu_mask, [x, out], bits)
     return out, bits
 
@@ -317,10 +316,10 @@ def relu_mask_backward(grad: npt.ArrayLike, mask: Array, out: Array | None = Non
     >>> fa.fused.relu_mask_backward(np.array([0.5, 0.5, 0.5]), mask)
     array([0.5, 0. , 0.5])
     """
-    call = _Call("relu_mask_backward", {"grad": grad}, None)
-    bits = call.mask(mask, writeable=False)
-    grad, out = call.matrices("grad", out=out, contiguous=True)
-    matrix.run_flat(flat.relu_mask_backward, [grad, out], bits)
+    name = "relu_mask_backward"
+    grad, out = _flat(name, {"grad": grad}, out)
+    _check_mask(name, mask, grad.size, writeable=False)
+    matrix.run_flat(flat.relu_mask_backward, [grad, out], mask)
     return out
 
 
@@ -369,10 +368,9 @@ def relu_dropout(
     >>> float(y.max()), bool(abs((y == 0).mean() - 0.25) < 0.02)
     (1.3333333333333333, True)
     """
-    call = _Call("relu_dropout", {"x": x}, None)
-    vector = call.dropout(p, seed)
-    x, out = call.matrices("x", out=out, contiguous=True)
-    matrix.run_flat(flat.relu_dropout, [x, out], vector)
+    name = "relu_dropout"
+    x, out = _flat(name, {"x": x}, out)
+    matrix.run_flat(flat.relu_dropout, [x, out], _dropout(name, p, seed, out.dtype))
     return out
 
 
@@ -412,9 +410,9 @@ def relu_dropout_backward(
     >>> bool(np.array_equal(dx, 2.0 * (y > 0)))
     True
     """
-    call = _Call("relu_dropout_backward", {"grad": grad, "x": x}, None)
-    vector = call.dropout(p, seed)
-    grad, x, out = call.matrices("grad", "x", out=out, contiguous=True)
+    name = "relu_dropout_backward"
+    grad, x, out = _flat(name, {"grad": grad, "x": x}, out)
+    vector = _dropout(name, p, seed, out.dtype)
     matrix.run_flat(flat.relu_dropout_backward, [grad, x, out], vector)
     return out
 
@@ -636,32 +634,45 @@ class _Call:
             f"shape {self.full_shape}, got {problem}"
         )
 
-    def mask(self, mask: Any, writeable: bool) -> Array:
-        wanted = f"{self.function}: mask must be a contiguous ndarray of uint8"
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8:
-            raise TypeError(f"{wanted}, got {getattr(mask, 'dtype', type(mask).__name__)}")
-        shape = ((self.shape[2] + 7) // 8,)
-        if mask.shape != shape:
-            raise ValueError(f"{wanted} of shape {shape}, got shape {mask.shape}")
-        if not mask.flags.c_contiguous or (writeable and not mask.flags.writeable):
-            problem = "is not contiguous" if not mask.flags.c_contiguous else "is read-only"
-            raise ValueError(f"{wanted}, got one that {problem}")
-        return mask
-
-    def dropout(self, p: float, seed: int) -> Array:
-        """What the kernel needs to know: key, threshold, and the factor for what is kept."""
-        if not 0 <= p < 1:
-            raise ValueError(f"{self.function}: p must be at least 0 and less than 1, got {p}")
-        if not 0 <= operator.index(seed) < 1 << 64:
-            raise ValueError(f"{self.function}: seed must be from 0 to 2**64 - 1, got {seed}")
-        threshold = min(round(p * 2**32), 2**32 - 1)
-        vector = np.array([seed & 0xFFFFFFFF, seed >> 32, threshold, 0], np.int64)
-        vector[3:].view(self.kind.compute)[0] = 1 / (1 - p)
-        return vector
-
     def run(self, plan: matrix.Plan, matrices: list[Array], vector: Array) -> Any:
         vector = _apart(vector, matrices[-1])
         return matrix.run(plan.ready(self.dtype, self.kind), matrices, self.shape, vector)
+
+
+def _flat(function: str, given: Mapping[str, npt.ArrayLike], out: Any) -> list[Array]:
+    """The arrays and the output, contiguous, for kernels that know no shape."""
+    arrays: list[Any] = list(given.values())
+    first = arrays[0]
+    if type(first) is np.ndarray:
+        dtype, shape = first.dtype, first.shape
+        known = dtype.char in FLOATS and dtype.isnative
+        if known and matrix.as_they_are(arrays, dtype, shape, out):
+            return [*arrays, np.empty(shape, dtype) if out is None else out]
+    return _Call(function, given, None).matrices(*given, out=out, contiguous=True)
+
+
+def _check_mask(function: str, mask: Any, count: int, writeable: bool) -> None:
+    wanted = f"{function}: mask must be a contiguous ndarray of uint8"
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8:
+        raise TypeError(f"{wanted}, got {getattr(mask, 'dtype', type(mask).__name__)}")
+    shape = ((count + 7) // 8,)
+    if mask.shape != shape:
+        raise ValueError(f"{wanted} of shape {shape}, got shape {mask.shape}")
+    if not mask.flags.c_contiguous or (writeable and not mask.flags.writeable):
+        problem = "is not contiguous" if not mask.flags.c_contiguous else "is read-only"
+        raise ValueError(f"{wanted}, got one that {problem}")
+
+
+def _dropout(function: str, p: float, seed: int, dtype: np.dtype[Any]) -> Array:
+    """What the kernel needs to know: key, threshold, and the factor for what is kept."""
+    if not 0 <= p < 1:
+        raise ValueError(f"{function}: p must be at least 0 and less than 1, got {p}")
+    if not 0 <= operator.index(seed) < 1 << 64:
+        raise ValueError(f"{function}: seed must be from 0 to 2**64 - 1, got {seed}")
+    threshold = min(round(p * 2**32), 2**32 - 1)
+    vector = np.array([seed & 0xFFFFFFFF, seed >> 32, threshold, 0], np.int64)
+    vector[3:].view(np.float64 if dtype.itemsize == 8 else np.float32)[0] = 1 / (1 - p)
+    return vector
 
 
 def _common_dtype(function: str, arrays: Sequence[Array]) -> tuple[np.dtype[Any], Kind]:

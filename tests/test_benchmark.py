@@ -30,7 +30,8 @@ QUICK = ["--vs", "numpy", "--seconds", "0.01"]
 
 def test_every_activation_is_measured():
     gated, rows = {"reglu", "geglu", "swiglu"}, {"softmax", "log_softmax"}
-    assert set(SUBJECTS) == {*ACTIVATIONS, "gelu_tanh", *gated, *rows}
+    fused = {"bias_act", "prelu_weight", "relu_mask", "relu_stats"}
+    assert set(SUBJECTS) == {*ACTIVATIONS, "gelu_tanh", *gated, *rows, *fused}
     for profile in ("smoke", "full"):
         assert {case.name for case in select_profile(profile)} == set(SUBJECTS)
 

@@ -20,6 +20,21 @@ def test_demo_trains_the_same_network_twice(capsys):
     assert "Weights after training: identical." in lines
     assert sum("units are dead" in line for line in lines) == 2
     assert any("layers 64-64-64-10" in line for line in lines)
+    killed = lines[-1].rpartition("relu_stats finds these dead, too: ")[2].rstrip(".").split(", ")
+    assert set(killed) <= {"0", "1", "2"}, "some may have been dead before"
+
+
+def test_fused_demo_keeps_the_loss_and_saves_memory(capsys):
+    assert main(["demo", "--fused", "--epochs", "6", "--hidden", "64", "--batch", "64"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    curve = [line.split() for line in lines if line[:1] == " " and line.split()[0].isdigit()]
+    assert [int(epoch) for epoch, _, _ in curve] == [1, 2, 3, 4, 5, 6]
+    theirs, ours = ([float(row[k]) for row in curve] for k in (1, 2))
+    assert theirs[-1] < theirs[0] / 4
+    assert ours == pytest.approx(theirs, rel=1e-2)
+    (memory,) = [line.split() for line in lines if line.startswith("peak memory")]
+    assert float(memory[-2]) > 1.2
+    assert any(line.startswith("a step, median") for line in lines)
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--hidden", "--batch"])

@@ -67,9 +67,14 @@ class Subject:
     gated: bool = False
     #: x consists of rows.
     rows: bool = False
+    #: Of ``fastact.fused``: for each mode, how fastact, NumPy and PyTorch (if at all) spell it, in
+    #: terms of ``bias``, a number for each column, ``mask``, bits of x > 0, and ``stats``, too.
+    fused: dict[str, tuple[str, str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def modes(self) -> list[str]:
+        if self.fused:
+            return list(self.fused)
         return MODES if self.outputs == 1 else [m for m in MODES if m != "in-place"]
 
 
@@ -111,6 +116,46 @@ _ROWS = {
         "(d := x - x.max(-1, keepdims=True)) - np.log(np.exp(d).sum(-1, keepdims=True))",
         "grad - np.exp(x) * grad.sum(-1, keepdims=True)",
     ),
+}
+
+
+_FUSED = {
+    "bias_act": {
+        "out": (
+            "f(x, bias, out=out)",
+            "np.maximum(np.add(x, bias, out=out), 0, out=out)",
+            "torch.add(x, bias, out=out).relu_()",
+        ),
+        "fresh": ("f(x, bias)", "np.maximum(x + bias, 0)", "(x + bias).relu_()"),
+        "in-place": (
+            "f(x, bias, out=x)",
+            "np.maximum(np.add(x, bias, out=x), 0, out=x)",
+            "x.add_(bias).relu_()",
+        ),
+        "backward": (
+            "f_backward(grad, x, out=out)",
+            "np.multiply(grad, x > 0, out=out).sum(axis=0)",
+            "torch.ops.aten.threshold_backward(grad, x, 0, grad_input=out).sum(0)",
+        ),
+    },
+    "prelu_weight": {
+        "backward": (
+            "f_backward(grad, x, bias, out=out)",
+            "np.copyto(out, np.where(x > 0, grad, bias * grad)), (grad * x * (x < 0)).sum(axis=0)",
+            "",
+        ),
+    },
+    "relu_mask": {
+        "out": (
+            "f(x, out=out, mask=mask)",
+            "np.maximum(x, 0, out=out), np.packbits(x > 0, axis=None, bitorder='little')",
+            "",
+        ),
+        "backward": ("f_backward(grad, mask, out=out)", "np.multiply(grad, x > 0, out=out)", ""),
+    },
+    "relu_stats": {
+        "out": ("f(x, stats, out=out)", "np.maximum(x, 0, out=out), (x > 0).sum(axis=0)", ""),
+    },
 }
 
 
@@ -169,6 +214,9 @@ def _subjects() -> dict[str, Subject]:
             )
     for name, (idiom, backward_idiom) in _ROWS.items():
         subjects[name] = Subject(name, idiom, backward_idiom, {}, "", "", *_TORCH[name], rows=True)
+    for name, spelled in _FUSED.items():
+        function = "prelu" if name == "prelu_weight" else name
+        subjects[name] = Subject(name, "", "", {}, "", function, rows=True, fused=spelled)
     subjects["crelu"] = Subject(
         "crelu",
         "np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], out=out)",
@@ -225,6 +273,8 @@ class Case:
 
     def statement(self, library: str) -> str:
         """What is timed: Python source, or nothing if the library has no such function."""
+        if self.subject.fused:
+            return self.subject.fused[self.mode][LIBRARIES.index(library)]
         return {"fastact": _fastact, "numpy": _numpy, "torch": _torch}[library](self)
 
 

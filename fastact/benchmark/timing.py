@@ -122,6 +122,9 @@ def contest(case: Case, libraries: Iterable[str]) -> dict[str, Contender]:
         arrays["out2"] = like(x, position=3)
     if case.subject.rows:
         arrays = {name: array.reshape(case.shape) for name, array in arrays.items()}
+    if case.subject.fused:
+        arrays["bias"] = numbers(case.shape[1], dtype, seed=2)
+        arrays["mask"] = np.packbits(arrays["x"] > 0, axis=None, bitorder="little")
     contenders = {}
     for library in libraries:
         if not case.statement(library):
@@ -144,7 +147,9 @@ def _contender(case: Case, library: str, names: dict[str, Any]) -> Contender:
         names["special"] = scipy.special
     # Not by their own names: one is called like its parameter.
     function = case.subject.function or case.name
-    names |= {f"f{end}": getattr(fa, function + end, None) for end in ("", "_", "_backward")}
+    module = fa.fused if case.subject.fused else fa
+    names |= {f"f{end}": getattr(module, function + end, None) for end in ("", "_", "_backward")}
+    names["stats"] = fa.fused.ActivationStats()
     convert: Callable[[Array], Any] = lambda array: array  # noqa: E731
     if library == "torch":
         convert = _to_torch
@@ -229,6 +234,8 @@ def _torch_contender(case: Case, arrays: dict[str, Any]) -> Contender | None:
     import torch
 
     torch.set_num_threads(fa.get_num_threads())
+    if case.subject.fused:
+        return _contender(case, "torch", {**arrays, "torch": torch})
     for operator in _torch_operators(case):
         try:
             contender = _contender(case, "torch", {**arrays, "op": operator})

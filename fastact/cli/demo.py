@@ -2,7 +2,8 @@
 
 The data are scikit-learn's handwritten digits (1797 images of 8 x 8 pixels). Both networks start
 from the same weights and see the same batches; they are trained in turn, epoch by epoch, so that
-neither has the machine to itself at a better moment.
+neither has the machine to itself at a better moment. With --fused it is a residual network, with
+the kernels of fastact.fused, and memory is compared, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fastact.cli.training import Digits, cross_entropy, descend, epochs, initial, load, row
+
 __all__ = ["add_arguments", "run"]
 
 # NumPy is imported when the command runs, so that ``fastact --help`` answers at once.
@@ -23,43 +26,48 @@ Array = Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=30, help="passes over the data (30)")
-    parser.add_argument("--hidden", type=int, default=512, help="units in each hidden layer (512)")
-    parser.add_argument("--batch", type=int, default=256, help="images in a batch (256)")
+    parser.add_argument(
+        "--hidden", type=int, help="units in each hidden layer (512, or 256 with --fused)"
+    )
+    parser.add_argument("--batch", type=int, help="images in a batch (256, or 512 with --fused)")
+    parser.add_argument("--fused", action="store_true", help="fused kernels and one-bit masks")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (0)")
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.hidden is None:
+        options.hidden = 256 if options.fused else 512
+    if options.batch is None:
+        options.batch = 512 if options.fused else 256
     for name in ("epochs", "hidden", "batch"):
         if getattr(options, name) < 1:
             print(f"fastact demo: --{name} must be at least 1", file=sys.stderr)
             return 2
     try:
-        from rich.console import Console
-        from rich.progress import track
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
+        data, passes = load(), epochs(options.epochs)
     except ImportError as error:
         print(
             f"fastact demo needs {error.name}, which comes with: pip install 'fastact[demo]'",
             file=sys.stderr,
         )
         return 2
+    if options.fused:
+        from fastact.cli import residual
+
+        residual.compare(data, passes, options)
+        return 0
     import numpy as np
 
-    images, digits = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32)
-    data = train_test_split(images, digits, test_size=0.25, random_state=0, stratify=digits)
-    sizes = [images.shape[1], options.hidden, options.hidden, 10]
+    sizes = [data.x.shape[1], options.hidden, options.hidden, 10]
     networks = [Network(kind, sizes, options.seed) for kind in (with_numpy(), with_fastact())]
     load_kernels(options)
     batches = np.random.default_rng(options.seed)
-    terminal = Console(stderr=True)
-    quiet = not terminal.is_terminal
-    for _ in track(range(options.epochs), "training", console=terminal, disable=quiet):
-        order = batches.permutation(len(data[0]))
+    for _ in passes:
+        x, digits = data.shuffled(batches)
         for network in networks:
-            network.train(data[0][order], data[2][order], options.batch)
-    report(networks, data[1], data[3], data[0])
+            network.train(x, digits, options.batch)
+    report(networks, data)
+    find_dead_units(networks[1], data.x, options.batch)
     return 0
 
 
@@ -108,19 +116,13 @@ def load_kernels(options: argparse.Namespace) -> None:
 class Network:
     """A multilayer perceptron with ReLU, trained by gradient descent with momentum."""
 
-    rate, momentum = 0.05, 0.9
-
     def __init__(self, relu: Relu, sizes: list[int], seed: int) -> None:
         import numpy as np
 
-        rng = np.random.default_rng(seed)
         self.relu = relu
         self.seconds = 0.0
-        self.weights = [
-            rng.normal(0, (2 / rows) ** 0.5, (rows, columns)).astype(np.float32)
-            for rows, columns in itertools.pairwise(sizes)
-        ]
-        self.biases = [np.zeros(columns, np.float32) for columns in sizes[1:]]
+        weights, biases = zip(*initial(itertools.pairwise(sizes), seed), strict=True)
+        self.weights, self.biases = list(weights), list(biases)
         self.velocities = [np.zeros_like(p) for p in self.weights + self.biases]
 
     def activations(self, x: Array) -> list[Array]:
@@ -140,14 +142,8 @@ class Network:
         self.seconds += time.perf_counter() - start
 
     def step(self, x: Array, digits: Array) -> None:
-        import numpy as np
-
         layers = self.activations(x)
-        # The gradient of the mean cross entropy by what comes out: softmax minus the right answer.
-        grad = np.exp(layers[-1] - layers[-1].max(axis=1, keepdims=True))
-        grad /= grad.sum(axis=1, keepdims=True)
-        grad[np.arange(len(x)), digits] -= 1
-        grad /= len(x)
+        _, grad = cross_entropy(layers[-1], digits)
         weight_grads: list[Array] = []
         bias_grads: list[Array] = []
         for i in reversed(range(len(self.weights))):
@@ -159,9 +155,7 @@ class Network:
         for parameter, velocity, gradient in zip(
             self.weights + self.biases, self.velocities, weight_grads + bias_grads, strict=True
         ):
-            velocity *= self.momentum
-            velocity -= self.rate * gradient
-            parameter += velocity
+            descend(parameter, velocity, gradient)
 
 
 def timed(times: list[float], function: Callable[..., Array], *arguments: Array) -> Array:
@@ -174,13 +168,10 @@ def timed(times: list[float], function: Callable[..., Array], *arguments: Array)
 # --- the report ---------------------------------------------------------------------------------
 
 
-def report(networks: list[Network], x: Array, digits: Array, training_x: Array) -> None:
+def report(networks: list[Network], data: Digits) -> None:
     import numpy as np
 
     import fastact as fa
-
-    def row(label: str, *cells: str) -> None:
-        print(f"{label:28}" + "".join(f"{cell:>14}" for cell in cells))
 
     def times(label: str, of: Callable[[Network], float], unit: float, suffix: str) -> None:
         theirs, ours = map(of, networks)
@@ -191,7 +182,8 @@ def report(networks: list[Network], x: Array, digits: Array, training_x: Array) 
     # Taken now: computing the accuracies times more calls.
     totals = [(sum(n.relu.forward_times) + sum(n.relu.backward_times), n.seconds) for n in networks]
     row("", *[n.relu.name for n in networks], "faster")
-    accuracies = [np.mean(n.activations(x)[-1].argmax(axis=1) == digits) for n in networks]
+    answers = [n.activations(data.unseen_x)[-1].argmax(axis=1) for n in networks]
+    accuracies = [np.mean(answer == data.unseen_digits) for answer in answers]
     row("accuracy on unseen digits", *[f"{a:.2%}" for a in accuracies])
     times("relu, median call", lambda n: float(np.median(n.relu.forward_times)), 1e-6, "us")
     times(
@@ -203,11 +195,37 @@ def report(networks: list[Network], x: Array, digits: Array, training_x: Array) 
     first, second = networks
     same = all(map(np.array_equal, first.weights + first.biases, second.weights + second.biases))
     print(f"\nWeights after training: {'identical' if same else 'different'}.")
-    for i, y in enumerate(second.activations(training_x)[1:-1], start=1):
-        active = (y > 0).any(axis=0)
-        print(
-            f"Hidden layer {i}: {np.mean(y == 0):.1%} of the outputs are zero, "
-            f"{np.count_nonzero(~active)} of {len(active)} units are dead (never active)."
-        )
     print(f"{fa.get_num_threads()} threads, float32, layers {second.weights[0].shape[0]}", end="")
     print("".join(f"-{w.shape[1]}" for w in second.weights))
+
+
+def find_dead_units(network: Network, x: Array, batch: int) -> None:
+    """What ``relu_stats`` tells of the hidden layers, also when a bias has killed some units."""
+    from fastact.fused import ActivationStats, relu_stats
+
+    def count() -> list[ActivationStats]:
+        stats = [ActivationStats() for _ in network.biases[:-1]]
+        for i in range(0, len(x), batch):
+            y = x[i : i + batch]
+            layers = zip(network.weights, network.biases, stats, strict=False)
+            for weight, bias, units in layers:
+                y = relu_stats(y @ weight + bias, units)
+        return stats
+
+    before = count()
+    for i, stats in enumerate(before, start=1):
+        dead, units = len(stats.dead_units()), len(stats.counts)
+        print(
+            f"Hidden layer {i}: {stats.sparsity:.1%} of the outputs are zero, "
+            f"{dead} of {units} units are dead (never active)."
+        )
+    first = network.biases[0]
+    killed = slice(0, min(3, len(first)))
+    alive = first[killed].copy()
+    first[killed] = -100
+    found = set(count()[0].dead_units()) - set(before[0].dead_units())
+    first[killed] = alive
+    print(
+        f"With a bias of -100 for units 0 to {len(alive) - 1} of layer 1, relu_stats finds these "
+        f"dead, too: {', '.join(map(str, sorted(found))) or 'none that were alive'}."
+    )

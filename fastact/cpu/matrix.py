@@ -13,7 +13,7 @@ from fastact.cpu import blocks, layout
 from fastact.cpu.ufunc import Blocks, Loop, Shape, make
 from fastact.dtypes import BFLOAT16, FLOATS, Kind, bfloat16_dtype
 
-__all__ = ["Maker", "Plan", "run", "run_flat"]
+__all__ = ["Maker", "Plan", "as_they_are", "run", "run_flat"]
 
 Array = npt.NDArray[Any]
 #: Makes a kernel for a dtype.
@@ -94,31 +94,40 @@ class Plan:
             if columns > _ZEROS:
                 return None
             vector = known.zeros[:columns]
-        elif type(vector) is not np.ndarray or vector.shape != (columns,):
+        if not as_they_are([*arrays], dtype, shape, out):
             return None
-        owned = False
-        if out is not None:
-            if type(out) is not np.ndarray or out.dtype is not dtype or out.shape != shape:
-                return None
-            flags = out.flags
-            if not flags.carray:
-                return None
-            owned = flags.owndata
-        inputs = [*arrays, vector]
-        for array in inputs:
-            if array is out:
-                continue
-            if type(array) is not np.ndarray or array.dtype is not dtype:
-                return None
-            if array.shape != shape and array is not vector:
-                return None
-            flags = array.flags
-            if not (flags.c_contiguous and flags.aligned):
-                return None
-            apart = out is None or (owned and flags.owndata) or not np.may_share_memory(array, out)
-            if not apart:
-                return None
-        return known.call(False, inputs, shape, out)
+        if not as_they_are([vector], dtype, (columns,), None) or (
+            out is not None and np.may_share_memory(vector, out)
+        ):
+            return None
+        return known.call(False, [*arrays, vector], shape, out)
+
+
+def as_they_are(arrays: Sequence[Any], dtype: np.dtype[Any], shape: Any, out: Any) -> bool:
+    """Whether kernels can take arrays without copies: of one dtype object and shape, contiguous,
+    and, unless ``out`` is None, apart from that, or the very same.
+    """
+    owned = False
+    if out is not None:
+        if type(out) is not np.ndarray or out.dtype is not dtype or out.shape != shape:
+            return False
+        flags = out.flags
+        if not flags.carray:
+            return False
+        owned = flags.owndata
+    for array in arrays:
+        if array is out:
+            continue
+        if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+            return False
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned):
+            return False
+        if out is None or (owned and flags.owndata):
+            continue
+        if np.may_share_memory(array, out):
+            return False
+    return True
 
 
 #: A vector of so many zeros is kept for each plan and dtype.
@@ -181,7 +190,7 @@ def run(
         return ready.call(by_rows, [*inputs, vector], out.shape, out)[1]
 
     if by_rows:
-        sums = call(arrays, np.tile(vector, before))
+        sums = call(arrays, vector if before == 1 else np.tile(vector, before))
         return None if sums is None else sums.reshape(before, channels).sum(axis=0)
     fold = 1
     if columns < NARROW and all(a.flags.c_contiguous for a in arrays):
@@ -202,6 +211,7 @@ def run(
 
 def run_flat(maker: Maker, arrays: Sequence[Array], vector: Array) -> None:
     """Run a kernel that has a body; shapes do not matter."""
-    *inputs, out = (a.reshape(1, -1) for a in arrays)
-    if out.size:
+    size = arrays[-1].size
+    if size:
+        *inputs, out = [a.reshape(1, size) for a in arrays]
         _ufunc(maker, False)(*inputs, vector, out=out)
