@@ -146,7 +146,7 @@ def bias_act_backward(
     -------
     (ndarray, ndarray)
         dx, of grad's shape, and dbias, of one dimension. Sums of float32 and of half types are
-        taken in float32 within blocks of 64 rows or more, then of 64 blocks, then in float64.
+        taken in float32 within blocks of 64 rows or more, and those are added up in float64.
 
     Raises
     ------
@@ -229,9 +229,16 @@ def prelu_backward(
     """
     name = "prelu_backward"
     plan = _plan(blocks.prelu_backward, CATALOGUE["prelu"])
-    done = None if weight is None else plan.quickly((grad, x), weight, axis, out)
+    each: Any = weight
+    one = False
+    if isinstance(weight, float) and isinstance(x, np.ndarray) and x.ndim == 2:
+        one = True
+        each = np.full(x.shape[1], weight, x.dtype)
+    done = None if weight is None else plan.quickly((grad, x), each, axis, out)
     if done is not None:
         dx, sums = done
+        if one:
+            sums = np.asarray(np.add.reduce(sums, dtype=np.float64))
         return dx, sums.astype(dx.dtype, copy=False)
     shape = np.shape(weight)
     numbers = _array(weight).reshape(-1)
@@ -456,17 +463,27 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
         raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
     plan = _plan(blocks.relu_stats, CATALOGUE["relu"])
     done = None
-    if isinstance(x, np.ndarray) and x.ndim == 2:
+    if isinstance(x, np.ndarray) and x.ndim == 2 and len(x) <= _EXACT:
         stats.check_units(name, x.shape[1])
         done = plan.quickly((x,), None, -1, out)
     if done is None:
         call = _Call(name, {"x": x}, -1)
-        stats.check_units(name, call.shape[1])
+        samples, units, _ = call.shape
+        stats.check_units(name, units)
         matrices = call.matrices("x", out=out)
+        if samples > _EXACT:
+            rows, results = (array.reshape(samples, units) for array in matrices)
+            for i in range(0, samples, _EXACT):
+                relu_stats(rows[i : i + _EXACT], stats, results[i : i + _EXACT])
+            return matrices[-1]
         done = matrices[-1], call.run(plan, matrices, call.vector(""))
     y, counts = done
     stats.add(counts.astype(np.int64), y.size // max(1, len(counts)))
     return y
+
+
+#: Counts up to this are exact in float32.
+_EXACT = 1 << 24
 
 
 # --- what is given ------------------------------------------------------------------------------
@@ -550,6 +567,27 @@ def _maker(kernel: Callable[..., blocks.Kernel], entry: Activation, *of: Any) ->
 @functools.cache
 def _plan(kernel: Callable[..., blocks.Kernel], entry: Activation) -> matrix.Plan:
     return matrix.Plan(_maker(kernel, entry))
+
+
+def make_ufuncs(activations: Sequence[str]) -> None:
+    """Make the ufuncs of all fused kernels, with ``bias_act`` for these activations."""
+    names = [ALIASES.get(name, name) for name in activations]
+    keys = [
+        key for name in names for key in (["_gelu", "_gelu_tanh"] if name == "gelu" else [name])
+    ]
+    for kernel in (blocks.bias_act, blocks.bias_act_backward):
+        for key in keys:
+            for with_residual in (False, True):
+                matrix.make_ufuncs(_maker(kernel, CATALOGUE[key], with_residual))
+    matrix.make_ufuncs(_maker(blocks.prelu_backward, CATALOGUE["prelu"]))
+    matrix.make_ufuncs(_maker(blocks.relu_stats, CATALOGUE["relu"]))
+    for body in (
+        flat.relu_mask,
+        flat.relu_mask_backward,
+        flat.relu_dropout,
+        flat.relu_dropout_backward,
+    ):
+        matrix.make_ufuncs(body)
 
 
 def _array(given: npt.ArrayLike) -> Array:

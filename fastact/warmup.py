@@ -7,24 +7,31 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 
-from fastact import public
+from fastact import fused, public
 from fastact.activations import ALIASES
 from fastact.cpu import compiler, native, ufunc
 from fastact.dtypes import FLOATS, INTEGERS
 
-__all__ = ["DTYPES", "compile_all", "units"]
+__all__ = ["DTYPES", "FUNCTIONS", "compile_all", "units"]
+
+FUSED = "fused"
+FUNCTIONS = [*public.FUNCTIONS, FUSED]
 
 DTYPES = sorted({kind.name for kind in [*FLOATS.values(), *INTEGERS.values()]} | {"bfloat16"})
 
 
 def units(functions: Sequence[str] = (), dtypes: Sequence[str] = ()) -> dict[str, compiler.Unit]:
-    """By symbol, what is to be compiled for ``public.FUNCTIONS`` and ``DTYPES``, or some of them.
+    """By symbol, what is to be compiled for ``FUNCTIONS`` and ``DTYPES``, or some of them.
 
-    The driver and the recycling allocator come first.
+    The driver and the recycling allocator come first. ``FUSED`` stands for the kernels of
+    ``fastact.fused``, with ``bias_act`` for the other functions named, or for ReLU: for every
+    activation they would be a thousand.
     """
     for name in public.NAMES:
         public.build(name)
-    names = {ALIASES.get(name, name) for name in functions or public.FUNCTIONS}
+    names = {ALIASES.get(name, name) for name in functions or FUNCTIONS}
+    if FUSED in names:
+        fused.make_ufuncs([name for name in functions if name in fused.ACTIVATIONS] or ["relu"])
     chosen = [
         loop.unit()
         for name, loop in ufunc.loops()

@@ -360,6 +360,15 @@ def test_dropout_of_nothing_is_relu():
 # --- statistics ---------------------------------------------------------------------------------
 
 
+def test_counts_beyond_what_float32_can_hold(monkeypatch):
+    monkeypatch.setattr(fused, "_EXACT", 100)
+    x, out = numbers((250, 3), "f4"), np.empty((250, 3), "f4")
+    for target in (None, out):
+        stats = fused.ActivationStats()
+        assert_same_bits(fused.relu_stats(x, stats, out=target), np.maximum(x, 0))
+        assert stats == fused.ActivationStats((x > 0).sum(0), 250)
+
+
 @pytest.mark.parametrize("shape", [(1000, 3), (64, 200), (7, 5, 6), (9,)], ids=str)
 def test_stats(shape):
     stats = fused.ActivationStats()

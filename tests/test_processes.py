@@ -15,6 +15,7 @@ import pytest
 from programs import PROLOGUE, environment, run
 
 import fastact
+from fastact import warmup
 
 PACKAGE = Path(fastact.__file__).parent
 FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -227,6 +228,16 @@ def test_the_cache_does_not_grow(tmp_path):
 def test_a_warm_start_does_without_numba(tmp_path):
     run("check()", FASTACT_CACHE_DIR=tmp_path)
     run("check(); assert 'numba' not in sys.modules", FASTACT_CACHE_DIR=tmp_path)
+
+
+def test_fused_kernels_are_prepared_by_name():
+    names = {unit.name for unit in warmup.units(["fused", "gelu"], ["float32"]).values()}
+    assert "_gelu_bias_columns-float32" in names
+    assert "_gelu_tanh_bias_residual_backward_rows-float32" in names
+    assert "prelu_weight_backward_columns-float32" in names
+    assert "relu_mask_columns-float32" in names
+    assert not any("float64" in name for name in names)
+    assert "relu_bias_columns-float16" in {unit.name for unit in warmup.units().values()}
 
 
 def test_a_prepared_cache_is_enough_without_numba_installed(tmp_path):

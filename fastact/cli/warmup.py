@@ -1,6 +1,7 @@
 """Compile kernels into the cache ahead of time, on all cores.
 
-Without a NAME those of every function but fastact.fused. A later process loads them in about a
+Without a NAME those of every function, and those of fastact.fused with ReLU. The name fused stands
+for these: "fused gelu" for gelu and for bias_act with it. A later process loads them in about a
 millisecond each, also from a directory that it may only read, and without Numba.
 """
 
@@ -31,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from fastact import public, warmup
+    from fastact import warmup
     from fastact.config import kernel_cache
     from fastact.cpu import compiler, machine
 
     try:
         for name in options.names:
-            known_name("function", name, public.FUNCTIONS)
+            known_name("function", name, warmup.FUNCTIONS)
         for dtype in options.dtype:
             known_name("dtype", dtype, warmup.DTYPES)
         processes = machine.available_cpus() if options.processes is None else options.processes

@@ -10,7 +10,7 @@ other have sums of their own, so that what is summed up does not depend on who c
 
 To NumPy it is a generalized ufunc of matrices, a vector, room for the sums of blocks (an input
 that is written to; who calls decides how many there are), and parameters. What comes out is a
-matrix and, of dtype float64, the total of those sums.
+matrix, and the total of those sums, of the dtype that is computed in.
 """
 
 from __future__ import annotations

@@ -590,9 +590,12 @@ def describe(call, kernel, args, dimensions, steps):
     set_word(call, p.CALL_VECTOR, word(args, inputs))
     after = operands + 2 * inputs + 1
     if summed != 0:
-        set_word(call, p.CALL_SUMS, word(args, inputs + 1))
+        # The sums of one block are the total.
+        total = word(args, operands - 1)
+        one = (across if by_rows else down) == 1
+        set_word(call, p.CALL_SUMS, total if one else word(args, inputs + 1))
         set_word(call, p.CALL_SUMS_STEP, word(steps, after))
-        set_word(call, p.CALL_TOTAL, word(args, operands - 1))
+        set_word(call, p.CALL_TOTAL, total)
         after += 2
     if with_parameters != 0:
         set_word(call, p.CALL_PARAMETERS, word(args, inputs + 1 + summed))
@@ -618,14 +621,22 @@ def describe(call, kernel, args, dimensions, steps):
 
 
 @compiled
-def add_up(call, dtype, count):
-    """The total of the blocks' sums, in float64. Both are contiguous, but for the blocks' step."""
-    blocks = word(call, p.CALL_SUMMED)
-    total = at(word(call, p.CALL_TOTAL), types.float64)
-    for block in range(blocks):
-        sums = at(word(call, p.CALL_SUMS) + block * word(call, p.CALL_SUMS_STEP), dtype)
-        for j in range(count):
-            total[j] = float(sums[j]) if block == 0 else total[j] + sums[j]
+def add_up(call, dtype, itemsize, count):
+    """The total of the blocks' sums, taken in float64. Both are contiguous but for blocks."""
+    accumulators = tile_bytes()
+    totals = at(accumulators, types.float64)
+    first, step = word(call, p.CALL_SUMS), word(call, p.CALL_SUMS_STEP)
+    for start in range(0, count, p.TILE_BYTES // 8):
+        part = smaller(count - start, p.TILE_BYTES // 8)
+        for j in range(part):
+            totals[j] = 0.0
+        for block in range(word(call, p.CALL_SUMMED)):
+            sums = at(first + block * step + start * itemsize, dtype)
+            for j in range(part):
+                totals[j] += sums[j]
+        out = at(word(call, p.CALL_TOTAL) + start * itemsize, dtype)
+        for j in range(part):
+            out[j] = dtype(totals[j])
 
 
 def block_driver(args_pointer, dimensions_pointer, steps_pointer, data):
@@ -662,11 +673,11 @@ def block_driver(args_pointer, dimensions_pointer, steps_pointer, data):
         set_word(one, 0, count)
         loop = word(kernel, p.KERNEL_LOOP)
         call_loop(loop, job + 8 * p.JOB_ARGS, one, job + 8 * p.JOB_STEPS, 0)
-    if word(kernel, p.KERNEL_SUMMED) != 0:
+    if word(kernel, p.KERNEL_SUMMED) != 0 and word(call, p.CALL_SUMMED) != 1:
         by_rows = word(kernel, p.KERNEL_BY_ROWS) != 0
         sums = word(call, p.CALL_ROWS if by_rows else p.CALL_COLUMNS)
         if word(kernel, p.KERNEL_ITEMSIZES) == 8:
-            add_up(call, types.float64, sums)
+            add_up(call, types.float64, 8, sums)
         else:
-            add_up(call, types.float32, sums)
+            add_up(call, types.float32, 4, sums)
     set_float_state(flags)

@@ -13,16 +13,17 @@ from fastact.cpu import blocks, layout
 from fastact.cpu.ufunc import Blocks, Loop, Shape, make
 from fastact.dtypes import BFLOAT16, FLOATS, Kind, bfloat16_dtype
 
-__all__ = ["Maker", "Plan", "as_they_are", "run", "run_flat"]
+__all__ = ["Maker", "Plan", "as_they_are", "make_ufuncs", "run", "run_flat"]
 
 Array = npt.NDArray[Any]
 #: Makes a kernel for a dtype.
 Maker = Callable[[Kind], blocks.Kernel]
 
-#: Contiguous matrices of fewer columns are taken as having a multiple of that, at most so many. Not
-#: tuned: what vectors of 8 to 32 numbers need to pay.
+#: Contiguous matrices of fewer columns are taken as having a multiple of that, at most so many, for
+#: vectors of 8 to 32 numbers to pay. Not so small matrices, since it takes 15 us.
 NARROW = 64
 FOLDED = 128
+SMALL = 4096
 
 
 @functools.cache
@@ -38,7 +39,7 @@ def _ufunc(maker: Maker, by_rows: bool) -> np.ufunc:
         own = [dtype] * kernel.matrices
         own.append(np.dtype(kernel.vector_dtype) if kernel.vector_dtype else dtype)
         others = [compute] * (bool(kernel.term) + bool(kernel.parameters))
-        total = [np.dtype(np.float64)] * bool(kernel.term)
+        total = [compute] * bool(kernel.term)
         dtypes = (*own, *others, dtype, *total)
         return Loop(dtypes, (kernel.kind,) * len(dtypes), 0, lambda: kernel.unit(by_rows))
 
@@ -50,6 +51,12 @@ def _ufunc(maker: Maker, by_rows: bool) -> np.ufunc:
     name = f"fused.{kernel.name}.{form}"
     doc = f"A kernel of ``fastact.fused``: {kernel.name}, by {form}."
     return make(name, doc, shape, [of(*pair) for pair in kernels])
+
+
+def make_ufuncs(maker: Maker) -> None:
+    """Make all of a kernel's ufuncs, so that ``ufunc.loops`` knows them."""
+    for by_rows in (False, True)[: 1 if maker(FLOATS["f"]).body else 2]:
+        _ufunc(maker, by_rows)
 
 
 class Plan:
@@ -87,7 +94,7 @@ class Plan:
             return None
         dtype, shape = first.dtype, first.shape
         known = self._by_dtype.get(dtype)
-        if known is None or len(shape) != 2 or shape[1] < NARROW or not shape[0]:
+        if known is None or len(shape) != 2 or 0 in shape or _is_narrow(*shape):
             return None
         columns = shape[1]
         if vector is None:
@@ -157,6 +164,10 @@ class _Ready:
         return ufunc(*inputs, room, *self.parameters, out=(out, None))
 
 
+def _is_narrow(rows: int, columns: int) -> bool:
+    return columns < NARROW and rows * columns > SMALL
+
+
 @functools.lru_cache(1024)
 def _blocks_summed(rows: int, columns: int, by_rows: bool) -> tuple[int, int]:
     """The shape of the sums of blocks: how many there are of each column, or each row.
@@ -172,14 +183,14 @@ def _blocks_summed(rows: int, columns: int, by_rows: bool) -> tuple[int, int]:
 def run(
     ready: _Ready, arrays: Sequence[Array], shape: tuple[int, int, int], vector: Array
 ) -> Array | None:
-    """Run a kernel; the sums in float64, one for each channel, if it has any.
+    """Run a kernel; the sums, one for each channel, if it has any.
 
     ``arrays`` are the matrices, the output last: of one shape and dtype, with no gaps but between
     rows. ``shape`` is theirs: before the axis of channels, along it, and after it.
     """
     before, channels, after = shape
     if 0 in shape:
-        return None if ready.summed is None else np.zeros(channels)
+        return None if ready.summed is None else np.zeros(channels, ready.summed)
     by_rows = after > 1
     rows, columns = (before * channels, after) if by_rows else (before, channels)
     if any(a.shape != (rows, columns) for a in arrays):
@@ -191,9 +202,9 @@ def run(
 
     if by_rows:
         sums = call(arrays, vector if before == 1 else np.tile(vector, before))
-        return None if sums is None else sums.reshape(before, channels).sum(axis=0)
+        return None if sums is None else _total(sums.reshape(before, channels))
     fold = 1
-    if columns < NARROW and all(a.flags.c_contiguous for a in arrays):
+    if _is_narrow(rows, columns) and all(a.flags.c_contiguous for a in arrays):
         fold = min(rows, FOLDED // columns)
     if fold == 1:
         return call(arrays, vector)
@@ -202,11 +213,15 @@ def run(
     wide = [a[:whole].reshape(rows // fold, fold * columns) for a in arrays]
     sums = call(wide, np.tile(vector, fold))
     if sums is not None:
-        sums = sums.reshape(fold, columns).sum(axis=0)
+        sums = _total(sums.reshape(fold, columns))
     if whole < rows:
         rest = call([a[whole:] for a in arrays], vector)
         sums = None if sums is None or rest is None else sums + rest
     return sums
+
+
+def _total(sums: Array) -> Array:
+    return sums[0] if len(sums) == 1 else np.add.reduce(sums, axis=0, dtype=np.float64)
 
 
 def run_flat(maker: Maker, arrays: Sequence[Array], vector: Array) -> None:
