@@ -498,7 +498,7 @@ def _plan_of_activation(
 ) -> matrix.Plan:
     if not given and type(name) is str:
         return _plan_by_default(function, kernel, name, with_residual)
-    entry, parameters = _activation(function, name, given)
+    entry, parameters = chosen_activation(function, name, given)
     return matrix.Plan(_maker(kernel, entry, with_residual), parameters)
 
 
@@ -506,11 +506,11 @@ def _plan_of_activation(
 def _plan_by_default(
     function: str, kernel: Callable[..., blocks.Kernel], name: str, with_residual: bool
 ) -> matrix.Plan:
-    entry, parameters = _activation(function, name, {})
+    entry, parameters = chosen_activation(function, name, {})
     return matrix.Plan(_maker(kernel, entry, with_residual), parameters)
 
 
-def _activation(
+def chosen_activation(
     function: str, name: str, given: Mapping[str, Any]
 ) -> tuple[Activation, tuple[float, ...]]:
     """The catalogue's entry, and its parameters in their order."""

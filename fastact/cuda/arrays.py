@@ -1,0 +1,396 @@
+"""Arrays of other libraries, as kernels see them: an address, a shape, strides, a dtype, a stream.
+
+Anything with ``__cuda_array_interface__`` will do. PyTorch's tensors are looked at directly, since
+their interface knows no bfloat16, and CuPy's, since theirs takes longer. New arrays are made by the
+library that the first argument is from; a library that has no way to make one gets Numba's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from fastact.cuda.kernels import simulated
+from fastact.dtypes import BFLOAT16, FLOATS, Kind
+
+__all__ = [
+    "View",
+    "broadcast",
+    "broadcast_shape",
+    "collapsed",
+    "contiguous_strides",
+    "empty",
+    "finished",
+    "kept_zeros",
+    "launch_stream",
+    "memory",
+    "overlaps",
+    "view",
+    "zeros",
+]
+
+KINDS = {kind.name: kind for kind in [*FLOATS.values(), BFLOAT16]}
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Where an array's elements are, with strides in bytes, and the handle of its stream."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    kind: Kind
+    device: int
+    stream: int
+    writable: bool = True
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether elements lie one after the other, in C's order."""
+        return self.size == 0 or _squeezed(self.shape, self.strides) == _squeezed(
+            self.shape, contiguous_strides(self.shape, self.kind.itemsize)
+        )
+
+    def part(self, axis: int, start: int, length: int) -> View:
+        """Some of the elements along an axis."""
+        shape = (*self.shape[:axis], length, *self.shape[axis + 1 :])
+        pointer = self.pointer + start * self.strides[axis]
+        return dataclasses.replace(self, pointer=pointer, shape=shape)
+
+    def along(self, axis: int, dimensions: int) -> View:
+        """A one-dimensional array, along an axis of arrays of so many dimensions."""
+        shape, strides = [1] * dimensions, [0] * dimensions
+        shape[axis], strides[axis] = self.shape[0], self.strides[0]
+        return dataclasses.replace(self, shape=tuple(shape), strides=tuple(strides))
+
+
+def contiguous_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    strides = [itemsize]
+    for length in reversed(shape[1:]):
+        strides.insert(0, strides[0] * length)
+    return tuple(strides[: len(shape)])
+
+
+def _squeezed(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int, int]]:
+    return [pair for pair in zip(shape, strides, strict=True) if pair[0] != 1]
+
+
+# --- other libraries ----------------------------------------------------------------------------
+
+
+def _library(array: Any) -> str:
+    return type(array).__module__.partition(".")[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """What a library says of an array; the dtype by NumPy's name."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    dtype: str
+    device: int
+    stream: int
+    writable: bool = True
+
+
+def view(function: str, name: str, array: Any) -> View:
+    """Raises TypeError if it is no array on a GPU, or of a dtype that is not supported."""
+    of = memory(function, name, array)
+    kind = KINDS.get(of.dtype)
+    if kind is None:
+        raise TypeError(
+            f"{function}: {name} has dtype {of.dtype}; on a GPU there are {', '.join(KINDS)}"
+        )
+    strides = contiguous_strides(of.shape, kind.itemsize) if of.strides is None else of.strides
+    return View(of.pointer, of.shape, strides, kind, of.device, of.stream, of.writable)
+
+
+def memory(function: str, name: str, array: Any) -> Memory:
+    """The same for any dtype."""
+    library = _library(array)
+    if library == "torch" and getattr(array, "is_cuda", False):
+        return _of_torch(array)
+    if library == "cupy":
+        return _of_cupy(array)
+    if simulated() and type(array).__name__ == "FakeCUDAArray":
+        host = array._ary
+        return Memory(host.ctypes.data, host.shape, host.strides, host.dtype.name, 0, 0)
+    try:
+        interface = array.__cuda_array_interface__
+    except (AttributeError, TypeError, RuntimeError):
+        raise TypeError(
+            f"{function}: {name} must be an array on a GPU, with __cuda_array_interface__, got "
+            f"{_described(array)}; for NumPy's arrays there is fastact.{function}"
+        ) from None
+    if interface.get("mask") is not None:
+        raise TypeError(f"{function}: {name} has a mask, which is not supported")
+    pointer, read_only = interface["data"]
+    return Memory(
+        pointer or 0,
+        tuple(interface["shape"]),
+        interface.get("strides"),
+        _dtype_name(interface["typestr"], array),
+        _device_of(array),
+        interface.get("stream") or 0,
+        not read_only,
+    )
+
+
+def _of_torch(tensor: Any) -> Memory:
+    torch = sys.modules["torch"]
+    itemsize, device = tensor.element_size(), tensor.device.index
+    strides = tuple(step * itemsize for step in tensor.stride())
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    stream = torch.cuda.current_stream(device).cuda_stream
+    return Memory(tensor.data_ptr(), tuple(tensor.shape), strides, dtype, device, stream)
+
+
+def _of_cupy(array: Any) -> Memory:
+    stream = sys.modules["cupy"].cuda.get_current_stream().ptr
+    strides, dtype = array.strides, array.dtype.name
+    return Memory(array.data.ptr, array.shape, strides, dtype, array.device.id, stream)
+
+
+def _described(array: Any) -> str:
+    library, name = _library(array), type(array).__name__
+    return f"{library}'s {name} on the CPU" if library == "torch" else name
+
+
+def _dtype_name(typestr: str, array: Any) -> str:
+    named = str(getattr(array, "dtype", ""))
+    if typestr[1:] == "V2" or named == "bfloat16":
+        return named
+    swapped = {"<": "big", ">": "little"}.get(typestr[0]) == sys.byteorder
+    return f"byte-swapped {typestr}" if swapped else _NAMES.get(typestr[1:], typestr)
+
+
+_NAMES = {"f2": "float16", "f4": "float32", "f8": "float64", "u1": "uint8"}
+
+
+def _device_of(array: Any) -> int:
+    from numba import cuda
+
+    device = getattr(array, "device", None)
+    number = getattr(device, "id", None)
+    if callable(device):  # JAX had a method
+        number = getattr(device(), "id", None)
+    if isinstance(number, int) or simulated():
+        return number or 0
+    return cuda.current_context().device.id
+
+
+def empty(like: Any, of: View, shape: tuple[int, ...], dtype: str = "") -> Any:
+    """A new array of the library that ``like`` is from, on its device: of another shape, or dtype.
+
+    JAX's arrays cannot be written to by others: there it is Numba's, and ``finished`` converts it.
+    """
+    library = _library(like)
+    if library == "torch":
+        torch = sys.modules["torch"]
+        return like.new_empty(shape, dtype=getattr(torch, dtype) if dtype else like.dtype)
+    if library == "cupy":
+        return sys.modules["cupy"].empty(shape, dtype or like.dtype)
+    from numba import cuda
+
+    name = dtype or of.kind.name
+    if name == "bfloat16" and not simulated():
+        raise TypeError("Numba's arrays, which the result would be, have no bfloat16; give out=")
+    return cuda.device_array(shape, like.dtype if name == "bfloat16" else name)
+
+
+def zeros(like: Any, of: View, shape: tuple[int, ...]) -> Any:
+    """The same, filled with zeros."""
+    result = empty(like, of, shape)
+    if hasattr(result, "copy_to_device"):  # Numba's
+        import numpy as np
+
+        result.copy_to_device(np.zeros(shape, result.dtype))
+    else:
+        result[...] = 0
+    return result
+
+
+@functools.lru_cache(64)
+def kept_zeros(device: int, kind: Kind, count: int) -> tuple[int, Any]:
+    """The address of so many zeros, which nobody writes to, and what keeps them there."""
+    import numpy as np
+    from numba import cuda
+
+    with cuda.gpus[device]:
+        kept = cuda.to_device(np.zeros(count, kind.storage))
+    return memory("fastact.cuda", "zeros", kept).pointer, kept
+
+
+def finished(like: Any, result: Any) -> Any:
+    """The result as an array of the caller's library."""
+    if _library(like) in ("jax", "jaxlib"):
+        import jax.numpy
+
+        return jax.numpy.asarray(result)
+    return result
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+_LEGACY, _PER_THREAD = 1, 2
+
+
+def handle(stream: Any) -> int:
+    """The number of a stream of PyTorch, CuPy, Numba, or anything with ``__cuda_stream__``."""
+    if isinstance(stream, int):
+        return stream
+    for name in ("cuda_stream", "ptr"):  # PyTorch, CuPy
+        if hasattr(stream, name):
+            return int(getattr(stream, name))
+    if hasattr(stream, "__cuda_stream__"):
+        protocol = stream.__cuda_stream__
+        return int((protocol() if callable(protocol) else protocol)[1])
+    number = getattr(stream, "handle", None)  # Numba
+    if number is None:
+        raise TypeError(f"stream must be a CUDA stream or its handle, got {type(stream).__name__}")
+    return int(getattr(number, "value", number) or 0)
+
+
+def launch_stream(views: Sequence[View], stream: Any) -> Any:
+    """Numba's object for the stream to launch on: the one given, or the first array's.
+
+    What was queued for the other arrays on their streams is waited for, on the GPU: the caller goes
+    on at once.
+    """
+    chosen = views[0].stream if stream is None else handle(stream)
+    result = _numba_stream(chosen)
+    if simulated():
+        return result
+    for other in {v.stream for v in views} - {chosen, 0 if chosen == _LEGACY else chosen}:
+        if {other, chosen} <= {0, _LEGACY}:
+            continue
+        from numba import cuda
+
+        event = cuda.event(timing=False)
+        event.record(_numba_stream(other))
+        event.wait(result)
+    return result
+
+
+_streams: dict[int, Any] = {}
+
+
+def _numba_stream(number: int) -> Any:
+    from numba import cuda
+
+    if number == 0 or simulated():
+        return 0
+    if number not in _streams:
+        if number == _LEGACY:
+            _streams[number] = cuda.legacy_default_stream()
+        elif number == _PER_THREAD:
+            _streams[number] = cuda.per_thread_default_stream()
+        else:
+            return cuda.external_stream(number)  # not kept: a handle may be used again
+    return _streams[number]
+
+
+# --- shapes -------------------------------------------------------------------------------------
+
+
+def broadcast(function: str, of: View, shape: tuple[int, ...]) -> View:
+    """The array with another shape, as NumPy broadcasts. Raises ValueError if that does not fit."""
+    missing = len(shape) - len(of.shape)
+    strides = [0] * missing
+    fits = missing >= 0
+    for length, step, wanted in zip(of.shape, of.strides, shape[max(missing, 0) :], strict=False):
+        fits = fits and length in (1, wanted)
+        strides.append(0 if length == 1 else step)
+    if not fits:
+        raise ValueError(f"{function}: shape {of.shape} cannot be broadcast to {shape}")
+    return dataclasses.replace(of, shape=shape, strides=tuple(strides))
+
+
+def broadcast_shape(function: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Of all of these shapes. Raises ValueError if they do not fit."""
+    import numpy as np
+
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = ", ".join(map(str, shapes))
+        raise ValueError(f"{function}: shapes {listed} cannot be broadcast") from None
+
+
+def collapsed(views: Sequence[View]) -> tuple[list[int], list[list[int]]]:
+    """Dimensions and each array's strides, with as few dimensions as will do.
+
+    The arrays are of one shape. The order is that of the last one's memory.
+    """
+    order = [d for d, length in enumerate(views[-1].shape) if length != 1]
+    order.sort(key=lambda d: -abs(views[-1].strides[d]))
+    lengths: list[int] = []
+    strides: list[list[int]] = [[] for _ in views]
+    for d in order:
+        length = views[-1].shape[d]
+        steps = [v.strides[d] for v in views]
+        merges = bool(lengths) and all(
+            s[-1] == step * length for s, step in zip(strides, steps, strict=True)
+        )
+        if merges:
+            lengths[-1] *= length
+        else:
+            lengths.append(length)
+        for s, step in zip(strides, steps, strict=True):
+            if merges:
+                s[-1] = step
+            else:
+                s.append(step)
+    return lengths or [1], [s or [v.kind.itemsize] for s, v in zip(strides, views, strict=True)]
+
+
+def overlaps(a: View, b: View) -> bool:
+    """Whether two arrays may share memory other than element by element."""
+    if a.pointer == b.pointer and a.strides == b.strides and a.shape == b.shape:
+        return False
+    low_a, high_a = _extent(a)
+    low_b, high_b = _extent(b)
+    if not (low_a < high_b and low_b < high_a) or not a.size or not b.size:
+        return False
+    import numpy as np
+
+    try:
+        work: Any = 100_000
+        return np.shares_memory(_Addresses(a).array, _Addresses(b).array, max_work=work)
+    except np.exceptions.TooHardError:
+        return True
+
+
+class _Addresses:
+    """The same addresses as an array of NumPy's, which nobody reads."""
+
+    def __init__(self, of: View) -> None:
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": of.shape,
+            "strides": of.strides,
+            "typestr": f"|V{of.kind.itemsize}",
+            "data": (of.pointer, True),
+        }
+
+    @property
+    def array(self) -> Any:
+        import numpy as np
+
+        return np.asarray(self)
+
+
+def _extent(of: View) -> tuple[int, int]:
+    spans = [step * (n - 1) for n, step in zip(of.shape, of.strides, strict=True)]
+    low = of.pointer + sum(min(span, 0) for span in spans)
+    return low, of.pointer + sum(max(span, 0) for span in spans) + of.kind.itemsize

@@ -1,0 +1,554 @@
+"""CUDA kernels, generated as source text from the catalogue's formulas, as the CPU's loops are.
+
+A kernel's arguments are plain numbers: addresses, sizes, and strides in bytes; so a launch looks at
+no array, and one compilation serves all shapes. There is one template for each kind of work:
+
+*Linear* and *strided*: elementwise, any number of arrays in and out; without gaps, read and written
+16 bytes a thread at a time, several loads in flight; or with any strides, also 0.
+
+*Columns* and *channels*: what ``fastact.cpu.blocks`` describes, matrices with a vector and with
+sums. A thread has a few columns and a part of the rows; or, where channels are not the last axis, a
+block has a part of a channel. *Total* adds up the sums of parts in float64.
+
+*Mask*: eight elements and a byte of bits a thread.
+
+Which part of a sum a thread takes depends on the shape alone, so results are the same every time.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import importlib
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from fastact.activations import Activation
+from fastact.cpu import blocks
+from fastact.cpu.compiler import cache_directory
+from fastact.cpu.loops import Formula, call, functions_source
+from fastact.dtypes import Kind
+
+__all__ = [
+    "IN_FLIGHT",
+    "PARTS",
+    "ROWS",
+    "THREADS",
+    "Kernel",
+    "backward",
+    "channels",
+    "columns",
+    "forward",
+    "gated",
+    "gated_backward",
+    "linear",
+    "mask",
+    "mask_backward",
+    "strided",
+    "total",
+    "vector_width",
+]
+
+#: Threads of a block, and loads of 16 bytes that a thread issues before it waits for the first:
+#: 64 KiB in flight for each array on a multiprocessor of 2048 threads. Reasoned, not measured.
+THREADS = 256
+IN_FLIGHT = 2
+#: Sums over rows have at most so many parts, of at least so many rows.
+PARTS = 256
+ROWS = 32
+#: Threads of the block that adds up parts: columns, and rows of parts.
+TOTAL_COLUMNS, TOTAL_ROWS = 32, 8
+
+
+#: What the source of kernels takes from ``device`` or ``simulated``.
+_PRIMITIVES = (
+    *("absolute", "copysign", "exponent", "fma", "mantissa", "power_of_two", "product_low"),
+    *("scale", "select", "sqrt", "times"),
+    *("load_float16", "store_float16", "load_bfloat16", "store_bfloat16"),
+    *("load_one", "store_one", "load_sixteen"),
+    *("store_sixteen_2", "store_sixteen_4", "store_sixteen_8"),
+)
+
+
+def simulated() -> bool:
+    """Whether Numba's CUDA simulator stands in for a GPU."""
+    from numba import config
+
+    return bool(config.ENABLE_CUDASIM)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """The source of a function ``kernel``, and the types of its arguments."""
+
+    name: str
+    kind: Kind
+    source: str
+    arguments: tuple[str, ...]
+
+    @functools.cached_property
+    def compiled(self) -> Any:
+        """Numba's dispatcher: compiled for the current device, from the cache if it is there."""
+        from numba import cuda, types
+
+        numbers: Any = types
+        if simulated():
+            import numpy as numbers
+        where = "fastact.cuda.simulated" if simulated() else "fastact.cuda.device"
+        primitives = importlib.import_module(where)
+        kind = self.kind
+        namespace: dict[str, Any] = {
+            **{name: getattr(primitives, name) for name in _PRIMITIVES},
+            "cuda": cuda,
+            "formula": primitives.formula,
+            "T": getattr(numbers, kind.compute),
+            "S": getattr(numbers, kind.storage),
+            "uint8": numbers.uint8,
+            "float64": numbers.float64,
+            "shared_float64": types.float64,
+        }
+        file = self._file()
+        exec(compile(self.source, str(file or f"<fastact cuda {self.name}>"), "exec"), namespace)
+        return primitives.jit(namespace["kernel"], self.arguments, file is not None)
+
+    def _file(self) -> Path | None:
+        """A file of the source, beside which Numba keeps what it compiles; None if there is none.
+
+        Its name depends on all that the kernel is made of.
+        """
+        if simulated():
+            return None
+        made_of = [self.source, *self.arguments]
+        made_of += [
+            (Path(__file__).parents[1] / name).read_text()
+            for name in ("cuda/device.py", "cpu/intrinsics.py", "cpu/half.py")
+        ]
+        digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:20]
+        path = cache_directory() / "cuda" / f"{self.name}_{digest}.py"
+        try:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part = path.with_suffix(f".{id(self)}.part")
+                part.write_text(self.source)
+                part.replace(path)
+        except OSError:  # the cache may be read-only
+            return None
+        return path
+
+
+# --- formulas -----------------------------------------------------------------------------------
+
+
+class _Rounded(ast.NodeTransformer):
+    """Products become ``times``, which NVVM does not fuse with a sum."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Mult):
+            return ast.Call(ast.Name("times", ast.Load()), [node.left, node.right], [])
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
+            # NVVM has no negation that keeps the sign of zero but this one.
+            minus_zero = ast.parse("T(-0.0)", mode="eval").body
+            return ast.BinOp(minus_zero, ast.Sub(), node.operand)
+        return node
+
+
+def _rounded(functions: str) -> str:
+    return ast.unparse(ast.fix_missing_locations(_Rounded().visit(ast.parse(functions))))
+
+
+def forward(entry: Activation, kind: Kind) -> str:
+    """Source: ``value(x, *parameters)``."""
+    return _rounded(functions_source(kind.compute, value=Formula(entry.formula)))
+
+
+def backward(entry: Activation, kind: Kind, from_output: bool = False) -> str:
+    """Source: ``value(grad, x, *parameters)``."""
+    derivative = entry.derivative_from_output if from_output else entry.derivative
+    names = ", ".join(["x", *entry.parameters])
+    functions = f"""\
+{functions_source(kind.compute, derivative=Formula(derivative))}
+
+@formula
+def value(grad, {names}):
+    slope = derivative({names})
+    return select(slope != T(0), T(grad * slope), T(0))
+"""
+    return _rounded(functions)
+
+
+def gated(entry: Activation, kind: Kind) -> str:
+    """Source: ``value(gate, up)``."""
+    functions = f"""\
+{functions_source(kind.compute, activation=Formula(entry.formula))}
+
+@formula
+def value(gate, up):
+    return T(activation(gate) * up)
+"""
+    return _rounded(functions)
+
+
+def gated_backward(entry: Activation, kind: Kind) -> str:
+    """Source: ``value0(grad, gate, up)`` and ``value1``, the gradients by gate and by up."""
+    of: dict[str, Any] = {
+        "activation": Formula(entry.formula),
+        "derivative": Formula(entry.derivative),
+    }
+    functions = f"""\
+{functions_source(kind.compute, **of)}
+
+@formula
+def value0(grad, gate, up):
+    slope = derivative(gate)
+    return select(slope != T(0), T(T(grad * up) * slope), T(0))
+
+@formula
+def value1(grad, gate, up):
+    slope = activation(gate)
+    return select(slope != T(0), T(grad * slope), T(0))
+"""
+    return _rounded(functions)
+
+
+# --- elementwise --------------------------------------------------------------------------------
+
+
+def vector_width(kind: Kind) -> int:
+    """Elements in 16 bytes."""
+    return 16 // kind.itemsize
+
+
+def linear(
+    name: str, kind: Kind, functions: str, inputs: int, parameters: int, outputs: int = 1
+) -> Kernel:
+    """Operands without gaps, at addresses that are multiples of 16.
+
+    Arguments: addresses of inputs and outputs, the number of elements, parameters.
+    """
+    width, values = vector_width(kind), _values(outputs)
+    numbers = [f"p{k}" for k in range(parameters)]
+
+    def chunk(u: int, where: str) -> tuple[list[str], list[str]]:
+        loads = [f"x{k}_{u} = load_sixteen(a{k} + {where}, S)" for k in range(inputs)]
+        work = []
+        for lane in range(width):
+            elements = [f"x{k}_{u}[{lane}]" for k in range(inputs)]
+            work += _computed(kind, values, elements, numbers, f"_{u}_{lane}")
+        for o in range(outputs):
+            lanes = ", ".join(f"y{o}_{u}_{lane}" for lane in range(width))
+            work.append(f"store_sixteen_{width}(o{o} + {where}, {lanes})")
+        return loads, work
+
+    many = [chunk(u, f"16 * (c + {u} * threads)") for u in range(IN_FLIGHT)]
+    one = chunk(0, "16 * c")
+    rest = [f"x{k}_0 = load_one(a{k} + {kind.itemsize} * i, S)" for k in range(inputs)]
+    rest += _computed(kind, values, [f"x{k}_0" for k in range(inputs)], numbers, "_0")
+    rest += [f"store_one(o{o} + {kind.itemsize} * i, y{o}_0)" for o in range(outputs)]
+    addresses = [*(f"a{k}" for k in range(inputs)), *(f"o{o}" for o in range(outputs))]
+    source = f"""\
+{functions}
+
+def kernel({", ".join([*addresses, "n", *numbers])}):
+    threads = cuda.gridsize(1)
+    chunks = n // {width}
+    c = cuda.grid(1)
+    while c + {IN_FLIGHT - 1} * threads < chunks:
+{_indented([line for loads, _ in many for line in loads], 8)}
+{_indented([line for _, work in many for line in work], 8)}
+        c += {IN_FLIGHT} * threads
+    while c < chunks:
+{_indented([*one[0], *one[1]], 8)}
+        c += threads
+    i = chunks * {width} + cuda.grid(1)
+    while i < n:
+{_indented(rest, 8)}
+        i += threads
+"""
+    arguments = ("int64",) * (len(addresses) + 1) + (kind.compute,) * parameters
+    return Kernel(f"{name}_linear_{kind.name}", kind, source, arguments)
+
+
+def strided(
+    name: str,
+    kind: Kind,
+    functions: str,
+    inputs: int,
+    parameters: int,
+    outputs: int,
+    dimensions: int,
+) -> Kernel:
+    """Operands with any strides.
+
+    Arguments: addresses, the number of elements, lengths of all dimensions but the first, the
+    strides of each operand, parameters.
+    """
+    operands = [*(f"a{k}" for k in range(inputs)), *(f"o{o}" for o in range(outputs))]
+    numbers = [f"p{k}" for k in range(parameters)]
+    lengths = [f"n{d}" for d in range(1, dimensions)]
+    strides = {name: [f"{name}_{d}" for d in range(dimensions)] for name in operands}
+    place = []
+    for d in range(dimensions - 1, 0, -1):
+        place += [f"j{d} = rest % n{d}", f"rest = rest // n{d}"]
+    place.append("j0 = rest")
+
+    def address(name: str) -> str:
+        return " + ".join([name, *(f"j{d} * {step}" for d, step in enumerate(strides[name]))])
+
+    work = [f"x{k} = load_one({address(f'a{k}')}, S)" for k in range(inputs)]
+    work += _computed(kind, _values(outputs), [f"x{k}" for k in range(inputs)], numbers, "")
+    work += [f"store_one({address(f'o{o}')}, y{o})" for o in range(outputs)]
+    all_strides = [step for name in operands for step in strides[name]]
+    given = [*operands, "n", *lengths, *all_strides, *numbers]
+    source = f"""\
+{functions}
+
+def kernel({", ".join(given)}):
+    threads = cuda.gridsize(1)
+    i = cuda.grid(1)
+    while i < n:
+        rest = i
+{_indented([*place, *work], 8)}
+        i += threads
+"""
+    arguments = ("int64",) * (len(given) - parameters) + (kind.compute,) * parameters
+    return Kernel(f"{name}_strided{dimensions}_{kind.name}", kind, source, arguments)
+
+
+def _values(outputs: int) -> list[str]:
+    return ["value"] if outputs == 1 else [f"value{o}" for o in range(outputs)]
+
+
+def _computed(
+    kind: Kind, values: list[str], elements: list[str], parameters: list[str], suffix: str
+) -> list[str]:
+    """Lines that make outputs ``y0``, ... with a suffix out of elements as they are stored."""
+    loaded = [f"T({call(kind.load, element)})" for element in elements]
+    lines = [f"e{k}{suffix} = {element}" for k, element in enumerate(loaded)]
+    given = ", ".join([*(f"e{k}{suffix}" for k in range(len(elements))), *parameters])
+    for o, value in enumerate(values):
+        lines.append(f"y{o}{suffix} = S({call(kind.store, f'T({value}({given}))')})")
+    return lines
+
+
+def _indented(lines: list[str], by: int) -> str:
+    return textwrap.indent("\n".join(lines), " " * by)
+
+
+# --- matrices with a vector and sums ------------------------------------------------------------
+
+
+def columns(of: blocks.Kernel, width: int) -> Kernel:
+    """A vector along columns, sums over rows; ``width`` columns a thread: 1, or those in 16 bytes.
+
+    Arguments: addresses of matrices, inputs first, of the vector and of the parts' sums; rows,
+    columns, bytes from row to row of each matrix, parameters. The columns must be a multiple of
+    ``width``, and so must be addresses and steps of 16 bytes, if it is not 1. The parts are the
+    grid's threads along y.
+    """
+    kind, inputs, lanes = of.kind, range(of.matrices), range(width)
+    matrices = [*(f"a{k}" for k in inputs), "o"]
+    numbers = [f"p{k}" for k in range(of.parameters)]
+    size, sums_size = kind.itemsize, 8 if kind.compute == "float64" else 4
+
+    def where(name: str) -> str:
+        return f"{name} + row * {name}_step + {size} * column"
+
+    before, row = [], []
+    for lane in lanes:
+        at = f"vector + {size} * (column + {lane})"
+        before.append(f"v_{lane} = T({call(kind.load, f'load_one({at}, S)')})")
+        before.append(f"t_{lane} = T(0)")
+    for k in inputs:
+        load = "load_one" if width == 1 else "load_sixteen"
+        row.append(f"x{k} = {load}({where(f'a{k}')}, S)")
+    for lane in lanes:
+        element = "" if width == 1 else f"[{lane}]"
+        row += _block_element(of, [f"x{k}{element}" for k in inputs], f"v_{lane}", f"_{lane}")
+        if of.term:
+            row.append(f"t_{lane} = T(t_{lane} + term_{lane})")
+    stored = ", ".join(f"y_{lane}" for lane in lanes)
+    store = "store_one" if width == 1 else f"store_sixteen_{width}"
+    row.append(f"{store}({where('o')}, {stored})")
+    after = [
+        f"store_one(sums + {sums_size} * (part * columns + column + {lane}), t_{lane})"
+        for lane in lanes
+        if of.term
+    ]
+    given = [*matrices, "vector", "sums", "rows", "columns", *(f"{m}_step" for m in matrices)]
+    source = f"""\
+{_rounded(of.functions)}
+
+def kernel({", ".join([*given, *numbers])}):
+    column = {width} * cuda.grid(2)[0]
+    part = cuda.grid(2)[1]
+    parts = cuda.gridsize(2)[1]
+    if column < columns:
+{_indented(before, 8)}
+        row = part
+        while row < rows:
+{_indented(row, 12)}
+            row += parts
+{_indented(after or ["pass"], 8)}
+"""
+    arguments = ("int64",) * len(given) + (kind.compute,) * of.parameters
+    return Kernel(f"{of.name}_columns{width}_{kind.name}", kind, source, arguments)
+
+
+def channels(of: blocks.Kernel) -> Kernel:
+    """Arrays without gaps whose channels are a middle axis; a block takes a part of one channel.
+
+    Arguments: addresses as for ``columns``; elements before the axis, along it, and after it;
+    parameters. The grid is (channels, parts), a block THREADS threads.
+    """
+    kind, inputs = of.kind, range(of.matrices)
+    matrices = [*(f"a{k}" for k in inputs), "o"]
+    numbers = [f"p{k}" for k in range(of.parameters)]
+    size = kind.itemsize
+    work = [f"x{k} = load_one(a{k} + {size} * i, S)" for k in inputs]
+    work += _block_element(of, [f"x{k}" for k in inputs], "v", "_0")
+    work.append(f"store_one(o + {size} * i, y_0)")
+    if of.term:
+        work.append("t = T(t + term_0)")
+    reduction = f"""\
+# The sum of a block's threads, in pairs.
+partial = cuda.shared.array({THREADS}, shared_float64)
+thread = cuda.threadIdx.x
+partial[thread] = t
+count = cuda.blockDim.x
+while count > 1:
+    cuda.syncthreads()
+    half = (count + 1) // 2
+    if thread < count - half:
+        partial[thread] += partial[thread + half]
+    count = half
+cuda.syncthreads()
+if thread == 0:
+    where = cuda.blockIdx.y * channels + channel
+    store_one(sums + {8 if kind.compute == "float64" else 4} * where, T(partial[0]))
+"""
+    given = [*matrices, "vector", "sums", "before", "channels", "after"]
+    source = f"""\
+{_rounded(of.functions)}
+
+def kernel({", ".join([*given, *numbers])}):
+    channel = cuda.blockIdx.x
+    v = T({call(kind.load, f"load_one(vector + {size} * channel, S)")})
+    t = T(0)
+    j = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    while j < before * after:
+        i = (j // after * channels + channel) * after + j % after
+{_indented(work, 8)}
+        j += cuda.gridDim.y * cuda.blockDim.x
+{_indented([reduction] * bool(of.term), 4)}
+"""
+    arguments = ("int64",) * len(given) + (kind.compute,) * of.parameters
+    return Kernel(f"{of.name}_channels_{kind.name}", kind, source, arguments)
+
+
+def _block_element(of: blocks.Kernel, elements: list[str], vector: str, suffix: str) -> list[str]:
+    """Lines that make ``y`` and ``term``, with a suffix, out of a matrix' elements."""
+    kind = of.kind
+    lines = [f"e{k}{suffix} = T({call(kind.load, e)})" for k, e in enumerate(elements)]
+    given = [f"e{k}{suffix}" for k in range(len(elements))] + [vector] * of.vector
+    given += [f"p{k}" for k in range(of.parameters)]
+    lines.append(f"value{suffix} = T(value({', '.join(given)}))")
+    if of.term:
+        names = {f"x{k}": f"e{k}{suffix}" for k in range(len(elements))} | {"y": f"value{suffix}"}
+        term = ast.parse(of.term, mode="eval")
+        for node in ast.walk(term):
+            if isinstance(node, ast.Name):
+                node.id = names.get(node.id, node.id)
+        lines.append(f"term{suffix} = T({ast.unparse(term)})")
+    lines.append(f"y{suffix} = S({call(kind.store, f'value{suffix}')})")
+    return lines
+
+
+def total(kind: Kind) -> Kernel:
+    """The sum of parts, in float64: arguments are their address, the result's, parts and columns.
+
+    A block has TOTAL_COLUMNS x TOTAL_ROWS threads at most.
+    """
+    size = 8 if kind.compute == "float64" else 4
+    source = f"""\
+def kernel(sums, out, parts, columns):
+    partial = cuda.shared.array(({TOTAL_ROWS}, {TOTAL_COLUMNS}), shared_float64)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    column = cuda.blockIdx.x * cuda.blockDim.x + x
+    t = float64(0)
+    if column < columns:
+        part = y
+        while part < parts:
+            t += load_one(sums + {size} * (part * columns + column), T)
+            part += cuda.blockDim.y
+    partial[y, x] = t
+    cuda.syncthreads()
+    if y == 0 and column < columns:
+        t = float64(0)
+        for k in range(cuda.blockDim.y):
+            t += partial[k, x]
+        store_one(out + {kind.itemsize} * column, S({call(kind.store, "T(t)")}))
+"""
+    return Kernel(f"total_{kind.name}", kind, source, ("int64",) * 4)
+
+
+# --- masks --------------------------------------------------------------------------------------
+
+
+def mask(kind: Kind) -> Kernel:
+    """ReLU, and a bit for each element.
+
+    Arguments: addresses of x, out and bits, the number of elements, and whether the first two are
+    multiples of 16.
+    """
+    element = f"""\
+e = T({call(kind.load, "{x}")})
+bits = uint8(bits | select(e > T(0), uint8({{bit}}), uint8(0)))
+{{y}} = select(e <= T(0), S(0), {{x}})"""
+    return _eight("relu_mask", kind, element, "bits = uint8(0)", "store_one(b + g, bits)")
+
+
+def mask_backward(kind: Kind) -> Kernel:
+    """The element where there is a bit, else 0; arguments as for ``mask``."""
+    element = "{y} = select(bits & uint8({bit}) != uint8(0), {x}, S(0))"
+    return _eight("relu_mask_backward", kind, element, "bits = load_one(b + g, uint8)", "")
+
+
+def _eight(name: str, kind: Kind, element: str, first: str, last: str) -> Kernel:
+    """Groups of eight elements: ``element`` says what is done to one."""
+    width, size = vector_width(kind), kind.itemsize
+    vectors = range(8 // width)
+    loads = [f"x{v} = load_sixteen(x + {8 * size} * g + {16 * v}, S)" for v in vectors]
+    work = [
+        element.format(x=f"x{k // width}[{k % width}]", y=f"y{k}", bit=1 << k) for k in range(8)
+    ]
+    stores = []
+    for v in vectors:
+        lanes = ", ".join(f"y{k}" for k in range(v * width, v * width + width))
+        stores.append(f"store_sixteen_{width}(o + {8 * size} * g + {16 * v}, {lanes})")
+    single = []
+    for k in range(8):
+        place = f"{size} * (8 * g + {k})"
+        one = [f"z = load_one(x + {place}, S)", element.format(x="z", y="y", bit=1 << k)]
+        single += [f"if 8 * g + {k} < n:", _indented([*one, f"store_one(o + {place}, y)"], 4)]
+    source = f"""\
+def kernel(x, o, b, n, aligned):
+    threads = cuda.gridsize(1)
+    g = cuda.grid(1)
+    while 8 * g < n:
+        {first}
+        if aligned != 0 and 8 * g + 8 <= n:
+{_indented([*loads, *work, *stores], 12)}
+        else:
+{_indented(single, 12)}
+        {last or "pass"}
+        g += threads
+"""
+    return Kernel(f"{name}_{kind.name}", kind, source, ("int64",) * 5)

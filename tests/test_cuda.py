@@ -1,0 +1,458 @@
+"""The catalogue on a GPU, or on Numba's CUDA simulator: ``pytest -m cuda``, on either.
+
+The simulator needs NUMBA_ENABLE_CUDASIM=1. Results are compared with the CPU's, bit for bit.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from programs import environment
+from references import assert_same_bits
+
+import fastact as fa
+from fastact.activations import CATALOGUE
+from fastact.cpu import compiler
+from fastact.dtypes import bfloat16_dtype
+
+pytestmark = pytest.mark.cuda
+
+try:
+    from numba import cuda
+
+    import fastact.cuda as fc
+    from fastact.cuda import arrays, functions, kernels, launch
+except ImportError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+SIMULATED = kernels.simulated()
+RNG = np.random.default_rng(5)
+DTYPES = [np.dtype(c) for c in "efd"] + [bfloat16_dtype()] * SIMULATED
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 3.0, -3.0, 0.5, -0.5, 20.5, -90.0, 1e-6]
+ENTRIES = [name for name in CATALOGUE if not name.startswith("_")]
+PARAMETERS = {"threshold": (0.5, -1.0), "prelu": (0.25,)}
+OTHER_PARAMETERS = {
+    "leaky_relu": (0.3,),
+    "clipped_relu": (2.0,),
+    "hardtanh": (-0.5, 2.0),
+    "softplus": (2.0, 10.0),
+    "celu": (0.5,),
+    "clipped_linear": (0.5, 0.25, -1.0, 2.0),
+}
+
+
+def numbers(shape, dtype, special=False):
+    x = RNG.normal(0, 3, shape)
+    if special:
+        x.reshape(-1)[: len(SPECIAL)] = SPECIAL[: x.size]
+    return x.astype(dtype)
+
+
+def count(dtype):
+    """Elements for every part of a kernel: several loads at once, one, and single elements."""
+    return (80 if SIMULATED else 80_000) // dtype.itemsize * 2 + 3
+
+
+def device(array):
+    return cuda.to_device(np.ascontiguousarray(array))
+
+
+def host(array):
+    return array.copy_to_host()
+
+
+def assert_equal(result, right):
+    right = np.asarray(right)
+    assert result.shape == right.shape
+    assert result.dtype == right.dtype
+    if "+fma" in compiler.cpu_features().split(","):
+        assert_same_bits(host(result), right)
+    else:
+        np.testing.assert_array_max_ulp(host(result), right, 4)
+
+
+# --- the catalogue ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", [*ENTRIES, "gelu", "gelu_tanh"])
+def test_every_activation(name, dtype):
+    x, grad = numbers(count(dtype), dtype, special=True), numbers(count(dtype), dtype)
+    parameters = PARAMETERS.get(name, ())
+    if name == "gelu_tanh":
+        name, parameters = "gelu", ("tanh",)
+    forward, in_place, backward = (getattr(fc, name + form) for form in ("", "_", "_backward"))
+    right = getattr(fa, name)(x, *parameters)
+    assert_equal(forward(device(x), *parameters), right)
+    target = device(x)
+    assert in_place(target, *parameters) is target
+    assert_equal(target, right)
+
+    right = getattr(fa, f"{name}_backward")(grad, x, *parameters)
+    assert_equal(backward(device(grad), device(x), *parameters), right)
+    out = device(grad)
+    assert backward(out, device(x), *parameters, out=out) is out
+    assert_equal(out, right)
+
+
+@pytest.mark.parametrize("name", OTHER_PARAMETERS)
+def test_parameters(name):
+    for dtype in (np.float32, np.float16):
+        x, grad = numbers(70, dtype), numbers(70, dtype)
+        given = OTHER_PARAMETERS[name]
+        assert_equal(getattr(fc, name)(device(x), *given), getattr(fa, name)(x, *given))
+        backward = f"{name}_backward"
+        right = getattr(fa, backward)(grad, x, *given)
+        assert_equal(getattr(fc, backward)(device(grad), device(x), *given), right)
+
+
+def test_names_are_those_of_the_cpu():
+    without = {f"{name}{form}" for name in ("crelu", "glu") for form in ("_",)}
+    expected = {
+        f"{name}{form}"
+        for name in [*ENTRIES, "gelu", "crelu", "swish", "reglu", "geglu", "swiglu", "glu"]
+        for form in ("", "_", "_backward")
+    } - without
+    expected |= {"sigmoid_backward_from_output", "tanh_backward_from_output"}
+    assert set(functions.NAMES) == expected
+    for name in functions.NAMES:
+        assert callable(getattr(fc, name))
+        assert getattr(fc, name).__doc__
+    assert fc.swish is fc.silu
+    with pytest.raises(AttributeError, match="no attribute 'rleu'"):
+        _ = fc.rleu
+    with pytest.raises(AttributeError):
+        fc.call  # noqa: B018
+
+
+def test_derivative_at_zero_and_from_output():
+    x = np.array([-1, 0, 2], np.float32)
+    grad = np.ones(3, np.float32)
+    at_zero = fc.relu_backward(device(grad), device(x), at_zero=0.5)
+    assert_equal(at_zero, np.array([0, 0.5, 1], np.float32))
+    y, grad = fa.tanh(numbers(30, "f4")), numbers(30, "f4")
+    for name in ("sigmoid", "tanh"):
+        function = f"{name}_backward_from_output"
+        right = getattr(fa, function)(grad, y)
+        assert_equal(getattr(fc, function)(device(grad), device(y)), right)
+
+
+def test_rrelu_as_in_evaluation():
+    x = numbers(40, "f4")
+    assert_equal(fc.rrelu(device(x), 0.1, 0.3), fa.rrelu(x, 0.1, 0.3))
+    with pytest.raises(ValueError, match="upper must be at least lower"):
+        fc.rrelu(device(x), 0.5, 0.1)
+
+
+@pytest.mark.parametrize("name", ["reglu", "geglu", "swiglu"])
+def test_gated(name):
+    gate, up, grad = (numbers(83, "f4") for _ in range(3))
+    assert_equal(getattr(fc, name)(device(gate), device(up)), getattr(fa, name)(gate, up))
+    target = device(gate)
+    assert getattr(fc, f"{name}_")(target, device(up)) is target
+    assert_equal(target, getattr(fa, name)(gate, up))
+    backward = f"{name}_backward"
+    right = getattr(fa, backward)(grad, gate, up)
+    results = getattr(fc, backward)(device(grad), device(gate), device(up))
+    outs = device(gate), device(up)
+    assert getattr(fc, backward)(device(grad), *outs, out=outs) is outs
+    for result, out, expected in zip(results, outs, right, strict=True):
+        assert_equal(result, expected)
+        assert_equal(out, expected)
+    with pytest.raises(ValueError, match="tuple of 2"):
+        getattr(fc, backward)(device(grad), *outs, out=outs[:1])
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_halves(axis):
+    x = numbers((4, 6, 8), "f4")
+    right = fa.glu(x, axis)
+    grad = numbers(right.shape, "f4")
+    assert_equal(fc.glu(device(x), axis), right)
+    result = fc.glu_backward(device(grad), device(x), axis)
+    assert_equal(result, fa.glu_backward(grad, x, axis))
+    target = device(x)
+    assert fc.glu_backward(device(grad), target, axis, out=target) is target
+    assert_equal(target, fa.glu_backward(grad, x, axis))
+
+    right = fa.crelu(x, axis)
+    grad = numbers(right.shape, "f4")
+    assert_equal(fc.crelu(device(x), axis), right)
+    assert_equal(fc.crelu_backward(device(grad), device(x), axis), fa.crelu_backward(grad, x, axis))
+    with pytest.raises(ValueError, match="must be even"):
+        fc.glu(device(x[:3, :5, :7]), axis)
+
+
+def test_weights_of_channels():
+    x, grad, weight = numbers((3, 5, 4), "f4"), numbers((3, 5, 4), "f4"), numbers(5, "f4")
+    assert_equal(fc.prelu(device(x), device(weight)), fa.prelu(x, weight))
+    result = fc.prelu_backward(device(grad), device(x), device(weight), 1)
+    assert_equal(result, fa.prelu_backward(grad, x, weight))
+    assert_equal(fc.prelu(device(x), device(weight[:1])), fa.prelu(x, weight[:1]))
+    with pytest.raises(ValueError, match="does not fit axis 0"):
+        fc.prelu(device(x), device(weight), axis=0)
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def test_strides_and_broadcasting():
+    x = numbers((6, 8, 10), "f4")
+    on = device(x)
+    for view in (np.s_[::2], np.s_[:, 1:7:3], np.s_[..., ::-1], np.s_[::-1, :, 3:4], np.s_[1:2]):
+        assert_equal(fc.silu(on[view]), fa.silu(x[view]))
+    assert_equal(fc.relu(on.transpose()), fa.relu(x.T))
+    assert_equal(fc.relu(on[1:, 1:]), fa.relu(x[1:, 1:]))
+    grad = numbers((8, 1), "f4")
+    assert_equal(fc.relu_backward(device(grad), on), fa.relu_backward(grad, x))
+    out = device(np.zeros((6, 16, 10), "f4"))
+    part = out[:, ::2]
+    assert fc.relu(on, out=part) is part
+    assert_equal(part, fa.relu(x))
+    assert not host(out)[:, 1::2].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_addresses_that_are_not_aligned(dtype):
+    x = numbers(50, dtype)
+    assert_equal(fc.relu(device(x)[1:]), fa.relu(x[1:]))
+    right, bits = fa.fused.relu_mask(x[1:])
+    y, mask = fc.fused.relu_mask(device(x)[1:])
+    assert_equal(y, right)
+    assert np.array_equal(host(mask), bits)
+
+
+def test_empty_and_scalar():
+    assert fc.relu(device(np.zeros((0, 3), "f4"))).shape == (0, 3)
+    zero_dimensional = device(np.full((1,), -2.0, "f4")).reshape(())
+    assert host(fc.leaky_relu(zero_dimensional, 0.5)) == -1
+
+
+def test_dimensions_are_merged():
+    shape = (2, 3, 4, 5)
+    strides = arrays.contiguous_strides(shape, 4)
+    kind = arrays.KINDS["float32"]
+    whole = arrays.View(64, shape, strides, kind, 0, 0)
+    assert whole.contiguous
+    assert arrays.collapsed([whole, whole]) == ([120], [[4], [4]])
+    turned = arrays.View(64, shape[::-1], strides[::-1], kind, 0, 0)
+    assert not turned.contiguous
+    assert arrays.collapsed([turned]) == ([120], [[4]])
+    row = arrays.broadcast("f", arrays.View(64, (5,), (4,), kind, 0, 0), shape)
+    assert arrays.collapsed([row, whole]) == ([24, 5], [[0, 4], [20, 4]])
+
+
+def test_what_may_share_memory():
+    kind = arrays.KINDS["float32"]
+
+    def view(pointer, shape, strides):
+        return arrays.View(pointer, shape, strides, kind, 0, 0)
+
+    whole = view(64, (4, 6), (24, 4))
+    assert not arrays.overlaps(whole, whole)
+    assert arrays.overlaps(whole, view(68, (4, 6), (24, 4)))
+    assert not arrays.overlaps(whole, view(64 + 96, (4, 6), (24, 4)))
+    left, right = whole.part(1, 0, 3), whole.part(1, 3, 3)
+    assert not arrays.overlaps(left, right)
+    assert arrays.overlaps(whole, view(64, (6, 4), (4, 24)))
+
+
+# --- what is wrong with a call ------------------------------------------------------------------
+
+
+def test_errors():
+    x = device(numbers(8, "f4"))
+    with pytest.raises(TypeError, match=r"relu: x must be an array on a GPU.*got ndarray.*fastact"):
+        fc.relu(np.ones(3, "f4"))
+    with pytest.raises(TypeError, match="grad must be an array on a GPU"):
+        fc.relu_backward(np.ones(8, "f4"), x)
+    with pytest.raises(TypeError, match="x has dtype int32; on a GPU there are float16"):
+        fc.relu(device(np.ones(3, "i4")))
+    with pytest.raises(TypeError, match="x is of dtype float32, but out of float64"):
+        fc.relu(x, out=device(np.zeros(8)))
+    with pytest.raises(ValueError, match=r"out must have shape \(8,\), got \(7,\)"):
+        fc.relu(x, out=device(np.zeros(7, "f4")))
+    with pytest.raises(ValueError, match="cannot be broadcast"):
+        fc.relu_backward(x, device(numbers(7, "f4")))
+    with pytest.raises(ValueError, match="shares memory"):
+        fc.relu(x[:-1], out=x[1:])
+    with pytest.raises(ValueError, match="max_val must be at least"):
+        fc.hardtanh(x, 2.0, 1.0)
+    with pytest.raises(ValueError, match="approximate"):
+        fc.gelu(x, "tan")
+    with pytest.raises(TypeError, match="stream must be"):
+        fc.relu(x, stream="stream")
+    with pytest.raises(TypeError, match="tensor" if "torch" in sys.modules else "list"):
+        fc.relu([1.0])
+
+
+class Exporter:
+    """What any library with ``__cuda_array_interface__`` looks like, as far as it matters."""
+
+    def __init__(self, array, number=0, typestr=None, read_only=False):
+        self.array = array
+        self.device = types.SimpleNamespace(id=number)
+        of = arrays.view("test", "array", array)
+        self.__cuda_array_interface__ = {
+            "version": 3,
+            "shape": of.shape,
+            "strides": None if of.contiguous else of.strides,
+            "typestr": typestr or np.dtype(of.kind.name).str,
+            "data": (of.pointer, read_only),
+            "stream": 1,
+        }
+
+
+def test_the_interface():
+    x, out = numbers((5, 7), "f4"), device(np.zeros((5, 7), "f4"))
+    given = Exporter(device(x))
+    assert_equal(fc.relu(given), fa.relu(x))
+    target = Exporter(out)
+    assert fc.relu(given, out=target) is target
+    assert_equal(out, fa.relu(x))
+    on = device(x)
+    assert_equal(fc.relu(Exporter(on[:, ::2])), fa.relu(x[:, ::2]))
+    with pytest.raises(ValueError, match="read-only"):
+        fc.relu(given, out=Exporter(out, read_only=True))
+    with pytest.raises(ValueError, match="x is on GPU 0, but out on GPU 1"):
+        fc.relu(given, out=Exporter(out, number=1))
+    with pytest.raises(TypeError, match="byte-swapped >f4"):
+        fc.relu(Exporter(on, typestr=">f4"))
+
+
+def test_streams():
+    for stream in (7, types.SimpleNamespace(cuda_stream=7), types.SimpleNamespace(ptr=7)):
+        assert arrays.handle(stream) == 7
+    assert arrays.handle(types.SimpleNamespace(__cuda_stream__=lambda: (0, 7))) == 7
+    assert arrays.handle(types.SimpleNamespace(handle=types.SimpleNamespace(value=None))) == 0
+    x = numbers(20, "f4")
+    stream = cuda.stream()
+    result = fc.relu(device(x), stream=0 if SIMULATED else stream)
+    stream.synchronize()
+    assert_equal(result, fa.relu(x))
+
+
+def test_what_is_missing_is_said():
+    program = """
+import sys
+for name in [n for n in sys.modules if n.partition(".")[0] == "numba"]:
+    del sys.modules[name]
+sys.modules["numba"] = None
+import fastact as fa
+try:
+    import fastact.cuda
+except ImportError as error:
+    print(error)
+import numpy as np
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True
+    )
+    assert done.stdout == (
+        "fastact.cuda is not available: numba is not installed: pip install 'fastact[cuda]'\n"
+    ), done.stderr
+
+
+# --- fused kernels ------------------------------------------------------------------------------
+
+SHAPES = [(1, 1), (7, 3), (3, 8), (66, 5), (2, 5, 3), (2, 3, 2, 4), (0, 4)]
+
+
+def close_sums(actual, terms, axes, dtype):
+    right = terms.astype("f8").sum(axes)
+    eps = np.finfo(np.float32 if dtype.itemsize < 8 else dtype).eps
+    own = {2: 2.0**-7}.get(dtype.itemsize, float(eps))
+    bound = 40 * eps * abs(terms.astype("f8")).sum(axes) + own * abs(right)
+    return bool((abs(host(actual).astype("f8") - right) <= bound + 1e-30).all())
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_bias(shape, dtype):
+    for axis in (-1, 1 if len(shape) > 2 else 0):
+        others = tuple(k for k in range(len(shape)) if k != axis % len(shape))
+        x, grad, residual = (numbers(shape, dtype) for _ in range(3))
+        bias = numbers(shape[axis], dtype)
+        on = [device(a) for a in (x, grad, residual, bias)]
+        for residuals in [{}, {"residual": residual}][: 1 + (len(shape) < 4)]:
+            given = dict.fromkeys(residuals, on[2])
+            y = fc.fused.bias_act(on[0], on[3], axis=axis, **given)
+            assert_equal(y, fa.fused.bias_act(x, bias, axis=axis, **residuals))
+            dx, dbias = fc.fused.bias_act_backward(on[1], on[0], "relu", on[3], axis=axis, **given)
+            right, _ = fa.fused.bias_act_backward(grad, x, "relu", bias, axis=axis, **residuals)
+            assert_equal(dx, right)
+            assert close_sums(dbias, right, others, dtype)
+        dx, _ = fc.fused.bias_act_backward(on[1], on[0], axis=axis)
+        assert_equal(dx, fa.fused.bias_act_backward(grad, x, axis=axis)[0])
+        out = device(x)
+        assert fc.fused.bias_act(out, on[3], "gelu", axis=axis, out=out) is out
+        right = fa.gelu(x + bias.reshape([-1 if k not in others else 1 for k in range(x.ndim)]))
+        if dtype.itemsize > 2:
+            np.testing.assert_array_max_ulp(host(out), right, 1)
+
+
+def test_sums_are_the_same_every_time():
+    grad, x = device(numbers((200, 8), "f4")), device(numbers((200, 8), "f4"))
+    first = host(fc.fused.bias_act_backward(grad, x)[1])
+    assert_same_bits(host(fc.fused.bias_act_backward(grad, x)[1]), first)
+    for parts in (1, 2, 3, 8, 10, 96, 256):
+        for columns in (1, 3, 64, 1000):
+            (wide, many), (across, high) = fc.fused._columns_grid(columns, parts)
+            assert wide * across >= columns
+            assert many * high == parts
+
+
+def test_prelu_with_gradient_of_weight():
+    for shape, axis in (((40, 6), 1), ((3, 5, 7), 1), ((40, 6), -1)):
+        grad, x = numbers(shape, "f4"), numbers(shape, "f4")
+        weight = numbers(shape[axis], "f4")
+        dx, dweight = fc.fused.prelu_backward(*map(device, (grad, x, weight)), axis)
+        right, sums = fa.fused.prelu_backward(grad, x, weight, axis)
+        assert_equal(dx, right)
+        np.testing.assert_allclose(host(dweight), sums, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 43, 256])
+def test_masks(n, dtype):
+    x, grad = numbers(n, dtype, special=True), numbers(n, dtype)
+    right, bits = fa.fused.relu_mask(x)
+    y, mask = fc.fused.relu_mask(device(x))
+    assert_equal(y, right)
+    assert np.array_equal(host(mask), bits)
+    assert_equal(
+        fc.fused.relu_mask_backward(device(grad), mask), fa.fused.relu_mask_backward(grad, bits)
+    )
+    out = device(x)
+    assert fc.fused.relu_mask(out, out=out, mask=mask)[1] is mask
+    assert_equal(out, right)
+
+
+def test_errors_of_fused_kernels():
+    x, bias = device(numbers((4, 6), "f4")), device(numbers(6, "f4"))
+    with pytest.raises(ValueError, match=r"bias must have shape \(6,\).*axis 1.*got \(4,\)"):
+        fc.fused.bias_act(x, device(numbers(4, "f4")))
+    with pytest.raises(ValueError, match="did you mean 'relu"):
+        fc.fused.bias_act(x, bias, "rellu")
+    with pytest.raises(ValueError, match="no axis 2"):
+        fc.fused.bias_act(x, bias, axis=2)
+    with pytest.raises(ValueError, match="x has gaps"):
+        fc.fused.bias_act(x[:, ::2], device(numbers(3, "f4")))
+    with pytest.raises(ValueError, match=r"mask must have shape \(3,\)"):
+        fc.fused.relu_mask_backward(x, device(np.zeros(2, "u1")))
+    with pytest.raises(TypeError, match="mask must be of dtype uint8, got float32"):
+        fc.fused.relu_mask_backward(x, device(np.zeros(3, "f4")))
+    with pytest.raises(TypeError, match="bias must be an array on a GPU"):
+        fc.fused.bias_act(x, np.zeros(6, "f4"))
+
+
+def test_grids():
+    if SIMULATED:
+        assert launch.elementwise_grid(10**9, 0) == ((2,), (4,))
+    else:
+        (blocks,), (threads,) = launch.elementwise_grid(1, 0)
+        assert (blocks, threads) == (1, kernels.THREADS)
