@@ -26,6 +26,7 @@ def configuration() -> dict[str, str]:
         "threading layer": pool.threading_layer(),
         "kernel cache": kernel_cache(),
         "recycled memory": _recycled_memory(),
+        "GPU": _gpu(),
     }
 
 
@@ -47,6 +48,18 @@ def _recycled_memory() -> str:
         f"{'on' if stats.enabled else 'off'} ({stats.retained_bytes / 2**20:.0f} MiB retained of "
         f"at most {stats.max_bytes / 2**20:.0f} MiB)"
     )
+
+
+def _gpu() -> str:
+    if package_version("numba-cuda") == "not installed":
+        return "numba-cuda is not installed"
+    try:
+        from numba import cuda
+
+        name = cuda.get_current_device().name
+    except Exception as error:
+        return f"none that can be used ({type(error).__name__})"
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def show_config() -> None:

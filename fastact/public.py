@@ -67,7 +67,7 @@ def build(name: str) -> Any:
     """The public object of this name."""
     if name in _OTHER_NAMES:
         return build(_OTHER_NAMES[name])
-    if name in _MODULES:
+    if name in _MODULES or name == "cuda":  # which says what is missing if it cannot be had
         return importlib.import_module(f"fastact.{name}")
     if name in _ELSEWHERE:
         return _as_public(getattr(importlib.import_module(_ELSEWHERE[name]), name))

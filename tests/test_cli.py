@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -95,3 +96,18 @@ def test_run(tmp_path, monkeypatch, capsys):
         fastact.memory.disable()
     assert main(["run", "nowhere.py"]) == 2
     assert capsys.readouterr().err == "fastact run: there is no file nowhere.py\n"
+
+
+def test_without_a_gpu_there_is_one_clear_sentence(capsys):
+    try:
+        importlib.import_module("fastact.cuda")
+    except ImportError as error:
+        sentence = str(error)
+    else:
+        pytest.skip("there is a GPU")
+    assert sentence.startswith("fastact.cuda is not available: ")
+    with pytest.raises(ImportError, match=r"fastact\.cuda is not available"):
+        _ = fastact.cuda
+    assert main(["bench", "relu", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == f"fastact bench: {sentence}\n"
+    assert "cuda" not in dir(fastact)

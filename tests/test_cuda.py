@@ -450,6 +450,27 @@ def test_errors_of_fused_kernels():
         fc.fused.bias_act(x, np.zeros(6, "f4"))
 
 
+def test_bench(capsys, monkeypatch):
+    from fastact.benchmark import gpu
+    from fastact.cli import main
+
+    monkeypatch.setattr(gpu, "ROUNDS", 1)
+    monkeypatch.setattr(gpu, "SAMPLE_SECONDS", 0)
+    given = ["relu", "bias_act", "relu_stats", "prelu_weight", "--device", "cuda", "--vs", "cupy"]
+    assert main(["bench", *given, "--size", "200"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    measured = [line.split()[1:6:2] for line in lines if "float32" in line]
+    assert measured == [
+        ["relu", "out", "float32"],
+        ["relu", "backward", "float32"],
+        ["bias_act", "out", "float32"],
+        ["bias_act", "backward", "float32"],
+        ["prelu_weight", "backward", "float32"],
+    ]
+    assert main(["bench", "relu", "--device", "cuda", "--gap", "sleep"]) == 2
+    assert capsys.readouterr().err == "fastact bench: --gap is not for --device cuda\n"
+
+
 def test_grids():
     if SIMULATED:
         assert launch.elementwise_grid(10**9, 0) == ((2,), (4,))

@@ -32,7 +32,9 @@ __all__ = [
     "copy_contender",
     "gaps",
     "measure",
+    "numbers",
     "ratio",
+    "torch_operators",
 ]
 
 SAMPLE_SECONDS = 1e-3
@@ -236,7 +238,7 @@ def _torch_contender(case: Case, arrays: dict[str, Any]) -> Contender | None:
     torch.set_num_threads(fa.get_num_threads())
     if case.subject.fused:
         return _contender(case, "torch", {**arrays, "torch": torch})
-    for operator in _torch_operators(case):
+    for operator in torch_operators(case):
         try:
             contender = _contender(case, "torch", {**arrays, "op": operator})
             contender.call()
@@ -248,7 +250,7 @@ def _torch_contender(case: Case, arrays: dict[str, Any]) -> Contender | None:
     return None
 
 
-def _torch_operators(case: Case) -> Iterator[Callable[..., Any]]:
+def torch_operators(case: Case) -> Iterator[Callable[..., Any]]:
     import torch
 
     name = case.torch_operator.split()[0] + ("_" if case.mode == "in-place" else "")

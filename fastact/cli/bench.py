@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go through the cases so many times, on new arrays: slow moments and unlucky places "
         "in memory then hit a part of each case's rounds, and not all of one's (1)",
     )
+    parser.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cpu",
+        help="cuda: the kernels of fastact.cuda, beside PyTorch's and CuPy's (cpu)",
+    )
     add_outputs(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
     parser.add_argument(
@@ -77,6 +83,8 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.device == "cuda":
+        return _run_on_gpu(options)
     try:
         cases, libraries = _selection(options)
         previous = _previous(options)
@@ -109,6 +117,48 @@ def run(options: argparse.Namespace) -> int:
         write_runs(options.json, [*previous, measured])
     write_outputs(options, [*previous, measured])
     return 0
+
+
+def _run_on_gpu(options: argparse.Namespace) -> int:
+    try:
+        terminal = console()
+        import fastact.cuda  # noqa: F401
+        from fastact.benchmark import gpu
+        from fastact.benchmark.cases import DTYPES, SUBJECTS, select
+
+        unused = ("gap", "json", "plot", "html", "profile", "threads", "append", "keep", "label")
+        for name in unused:
+            if getattr(options, name):
+                raise ValueError(f"--{name} is not for --device cuda")
+        cases = select(
+            [known_name("activation", name, list(SUBJECTS)) for name in options.names]
+            or ["relu", "gelu", "silu", "bias_act", "relu_mask"],
+            [known_name("mode", mode, gpu.MODES) for mode in options.mode or gpu.MODES],
+            [known_name("dtype", d, [*DTYPES][:3]) for d in options.dtype or ["float32"]],
+            [_size(text) for text in options.size or []] or gpu.SIZES,
+        )
+        libraries = [known_name("library", name, gpu.LIBRARIES[1:]) for name in options.vs or []]
+    except (ValueError, LookupError, ImportError) as error:
+        print(f"fastact bench: {error.args[0]}", file=sys.stderr)
+        return 2
+    from rich.progress import track
+
+    measured, copies = [], {}
+    steps = track(cases, "measuring", console=_stderr(), disable=not _stderr().is_terminal)
+    for case in steps:
+        if case.array_bytes not in copies:
+            copies[case.array_bytes] = gpu.copy_bandwidth(case.array_bytes)
+        result = gpu.measure(case, ["fastact", *(libraries or gpu.LIBRARIES[1:])])
+        if result is not None:
+            measured.append(result)
+    gpu.print_table(measured, copies, terminal)
+    return 0
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 # --- what to measure ------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def _missing() -> str:
     try:
         cuda.current_context()
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        reason = " ".join(str(error).split())[:200].strip(" :.") or type(error).__name__
         return (
             f"there is no NVIDIA GPU with a working driver that it could use ({reason}); "
             "`nvidia-smi` and `numba -s` tell more"

@@ -1,0 +1,112 @@
+"""Compile CUDA kernels without a GPU, and print what the assembler says: registers and spills.
+
+    python tools/ptx.py [NAME ...] [--cc 9.0] [--dtype float32,...]
+
+Needs the extra "cuda", whose packages contain NVIDIA's compiler. Exits with 1 if a kernel does not
+compile, spills registers, or loads no vectors where it should.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from numba import cuda, types
+from numba.cuda import dispatcher
+
+cuda.current_context = lambda: None  # by which fastact.cuda finds out whether there is a GPU
+
+from fastact.activations import CATALOGUE  # noqa: E402
+from fastact.cpu import blocks  # noqa: E402
+from fastact.cuda import device, kernels  # noqa: E402
+from fastact.cuda.arrays import KINDS  # noqa: E402
+from fastact.cuda.kernels import Kernel  # noqa: E402
+from fastact.dtypes import Kind  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="entries of the catalogue (all)")
+    parser.add_argument("--cc", default="9.0", help="compute capability (9.0)")
+    parser.add_argument("--dtype", default=",".join(KINDS), help="such as float32 (all)")
+    options = parser.parse_args()
+    major, minor = map(int, options.cc.split("."))
+    capability = (major, minor)
+    # What asks for the current device's wants to know nothing else of it.
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+    device.jit = lambda function, arguments, cached: cuda.compile_ptx(
+        function, tuple(getattr(types, name) for name in arguments), cc=capability
+    )[0]
+    Kernel._file = lambda self: None  # type: ignore[method-assign]
+    assembler = _assembler()
+    failed = 0
+    for dtype in options.dtype.split(","):
+        for kernel in _kernels(options.names or list(CATALOGUE), KINDS[dtype]):
+            problem = _check(kernel, assembler, f"sm_{major}{minor}")
+            failed += bool(problem)
+    print(f"{failed} kernels failed" if failed else "all kernels compile without spills")
+    return 1 if failed else 0
+
+
+def _assembler() -> Path:
+    for file in importlib.metadata.files("nvidia-cuda-nvcc-cu12") or []:
+        if file.name == "ptxas":
+            return Path(str(file.locate()))
+    raise SystemExit("ptxas, of the package nvidia-cuda-nvcc-cu12, is not there")
+
+
+def _kernels(names: list[str], kind: Kind) -> Iterator[Kernel]:
+    width = kernels.vector_width(kind)
+    for name in names:
+        entry = CATALOGUE[name]
+        count = len(entry.parameters)
+        forward = kernels.forward(entry, kind)
+        yield kernels.linear(name, kind, forward, entry.arrays, count)
+        if not entry.derivative:
+            continue
+        backward = kernels.backward(entry, kind)
+        yield kernels.linear(f"{name}_backward", kind, backward, 2, count)
+        yield kernels.strided(f"{name}_backward", kind, backward, 2, count, 1, 3)
+        yield kernels.columns(blocks.bias_act_backward(entry, kind, False), width)
+    silu, prelu = CATALOGUE["silu"], CATALOGUE["prelu"]
+    yield kernels.linear("swiglu_backward", kind, kernels.gated_backward(silu, kind), 3, 0, 2)
+    yield kernels.channels(blocks.bias_act_backward(silu, kind, True))
+    yield kernels.columns(blocks.prelu_backward(prelu, kind), width)
+    yield from (kernels.mask(kind), kernels.mask_backward(kind), kernels.total(kind))
+
+
+def _check(kernel: Kernel, assembler: Path, architecture: str) -> str:
+    """What is wrong with a kernel, if anything; printed, with its registers."""
+    ptx: Any = kernel.compiled
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+        file.write(ptx)
+        file.flush()
+        command = [str(assembler), "-v", f"-arch={architecture}", file.name, "-o", "/dev/null"]
+        done = subprocess.run(command, capture_output=True, text=True)
+    registers = re.search(r"Used (\d+) registers", done.stderr)
+    stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", done.stderr)
+    vectors = len(re.findall(r"ld\.global(?:\.nc)?\.v[248]", ptx))
+    problem = ""
+    if done.returncode or not registers or not stack:
+        problem = done.stderr.strip() or "ptxas failed"
+    elif any(int(number) for number in stack.groups()):
+        problem = f"{stack[1]} bytes on the stack, {stack[2]} spilled"
+    elif not vectors and not re.search("strided|channels|total", kernel.name):
+        problem = "no vector loads"
+    count = registers[1] if registers else "?"
+    print(f"{kernel.name:52} {count:>3} registers, {vectors} vector loads {problem}", flush=True)
+    return problem
+
+
+if __name__ == "__main__":
+    sys.exit(main())
