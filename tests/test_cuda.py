@@ -5,6 +5,7 @@ The simulator needs NUMBA_ENABLE_CUDASIM=1. Results are compared with the CPU's,
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import types
@@ -322,6 +323,80 @@ def test_the_interface():
         fc.relu(given, out=Exporter(out, number=1))
     with pytest.raises(TypeError, match="byte-swapped >f4"):
         fc.relu(Exporter(on, typestr=">f4"))
+
+
+class Tensor:
+    """As much of PyTorch's tensors as is looked at, on the simulator's memory."""
+
+    is_cuda = True
+    device = types.SimpleNamespace(index=0)
+
+    def __init__(self, array):
+        self.array, self.of = array, arrays.view("test", "array", array)
+        self.shape, self.dtype = self.of.shape, f"torch.{self.of.kind.name}"
+
+    def element_size(self):
+        return self.of.kind.itemsize
+
+    def stride(self):
+        return [step // self.of.kind.itemsize for step in self.of.strides]
+
+    def data_ptr(self):
+        return self.of.pointer
+
+    def new_empty(self, shape, dtype):
+        return Tensor(device(np.empty(shape, dtype.removeprefix("torch."))))
+
+
+Tensor.__module__ = "torch"
+
+
+class Ndarray:
+    """The same of CuPy's."""
+
+    device = types.SimpleNamespace(id=0)
+
+    def __init__(self, array):
+        self.array = array
+        of = arrays.view("test", "array", array)
+        self.shape, self.strides, self.dtype = of.shape, of.strides, np.dtype(of.kind.name)
+        self.data = types.SimpleNamespace(ptr=of.pointer)
+
+
+Ndarray.__module__ = "cupy.core"
+
+
+@pytest.mark.skipif(not SIMULATED, reason="there the real ones can be used")
+@pytest.mark.parametrize("library", ["torch", "cupy"])
+def test_results_are_of_the_callers_library(library, monkeypatch):
+    streams = []
+
+    @contextlib.contextmanager
+    def on(handle):
+        streams.append(handle)
+        yield
+
+    if library == "torch":
+        current = lambda number: types.SimpleNamespace(cuda_stream=0)  # noqa: E731
+        of_cuda = {"current_stream": current, "stream": on, "ExternalStream": int}
+        names, kind = {"float32": "torch.float32"}, Tensor
+    else:
+        current = lambda: types.SimpleNamespace(ptr=0)  # noqa: E731
+        of_cuda = {"get_current_stream": current, "ExternalStream": on}
+        names = {"empty": lambda shape, dtype: Ndarray(device(np.empty(shape, dtype)))}
+        kind = Ndarray
+    module = types.SimpleNamespace(cuda=types.SimpleNamespace(**of_cuda), **names)
+    monkeypatch.setitem(sys.modules, library, module)
+    x = numbers((5, 8), "f4")
+    for stream in (None, 7):
+        result = fc.gelu(kind(device(x)), stream=stream)
+        assert type(result) is kind
+        assert_equal(result.array, fa.gelu(x))
+    assert_equal(fc.relu(kind(device(x)[:, ::2])).array, fa.relu(x[:, ::2]))
+    dx, dbias = fc.fused.bias_act_backward(kind(device(x)), kind(device(x)), stream=7)
+    assert_equal(dx.array, np.maximum(x, 0))
+    assert type(dbias) is kind
+    assert streams == [7, 7]
 
 
 def test_streams():

@@ -7,6 +7,7 @@ library that the first argument is from; a library that has no way to make one g
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -19,6 +20,7 @@ from fastact.dtypes import BFLOAT16, FLOATS, Kind
 
 __all__ = [
     "View",
+    "allocating_on",
     "broadcast",
     "broadcast_shape",
     "collapsed",
@@ -38,14 +40,17 @@ KINDS = {kind.name: kind for kind in [*FLOATS.values(), BFLOAT16]}
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """Where an array's elements are, with strides in bytes, and the handle of its stream."""
+    """Where an array's elements are, with strides in bytes.
+
+    ``stream`` is the handle of the stream that its data are ready on; None if they are ready.
+    """
 
     pointer: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     kind: Kind
     device: int
-    stream: int
+    stream: int | None
     writable: bool = True
 
     @property
@@ -99,7 +104,7 @@ class Memory:
     strides: tuple[int, ...] | None
     dtype: str
     device: int
-    stream: int
+    stream: int | None
     writable: bool = True
 
 
@@ -141,7 +146,7 @@ def memory(function: str, name: str, array: Any) -> Memory:
         interface.get("strides"),
         _dtype_name(interface["typestr"], array),
         _device_of(array),
-        interface.get("stream") or 0,
+        interface.get("stream"),
         not read_only,
     )
 
@@ -242,7 +247,7 @@ def finished(like: Any, result: Any) -> Any:
 
 # --- streams ------------------------------------------------------------------------------------
 
-_LEGACY, _PER_THREAD = 1, 2
+_DEFAULT, _LEGACY, _PER_THREAD = 0, 1, 2
 
 
 def handle(stream: Any) -> int:
@@ -267,37 +272,45 @@ def launch_stream(views: Sequence[View], stream: Any) -> Any:
     What was queued for the other arrays on their streams is waited for, on the GPU: the caller goes
     on at once.
     """
-    chosen = views[0].stream if stream is None else handle(stream)
+    streams = [_DEFAULT if v.stream == _LEGACY else v.stream for v in views]
+    queued = [s for s in dict.fromkeys(streams) if s is not None]
+    chosen = handle(stream) if stream is not None else queued[0] if queued else _DEFAULT
+    chosen = _DEFAULT if chosen == _LEGACY else chosen
     result = _numba_stream(chosen)
-    if simulated():
-        return result
-    for other in {v.stream for v in views} - {chosen, 0 if chosen == _LEGACY else chosen}:
-        if {other, chosen} <= {0, _LEGACY}:
-            continue
-        from numba import cuda
-
-        event = cuda.event(timing=False)
-        event.record(_numba_stream(other))
-        event.wait(result)
+    if not simulated():
+        for other in queued:
+            if other != chosen:
+                _wait(_numba_stream(other), result)
     return result
 
 
-_streams: dict[int, Any] = {}
+def _wait(before: Any, after: Any) -> None:
+    """Let one stream wait for what is queued on another."""
+    from numba import cuda
+
+    event = cuda.event(timing=False)
+    event.record(before)
+    event.wait(after)
+
+
+def allocating_on(like: Any, stream: Any) -> contextlib.AbstractContextManager[Any]:
+    """While it lasts, memory of new arrays is used, and once free used again, on this stream."""
+    library = _library(like)
+    if stream is None or library not in ("torch", "cupy"):
+        return contextlib.nullcontext()
+    cuda = sys.modules[library].cuda
+    external = cuda.ExternalStream(handle(stream))
+    return cuda.stream(external) if library == "torch" else external
 
 
 def _numba_stream(number: int) -> Any:
     from numba import cuda
 
-    if number == 0 or simulated():
+    if number == _DEFAULT or simulated():
         return 0
-    if number not in _streams:
-        if number == _LEGACY:
-            _streams[number] = cuda.legacy_default_stream()
-        elif number == _PER_THREAD:
-            _streams[number] = cuda.per_thread_default_stream()
-        else:
-            return cuda.external_stream(number)  # not kept: a handle may be used again
-    return _streams[number]
+    if number == _PER_THREAD:
+        return cuda.per_thread_default_stream()
+    return cuda.external_stream(number)
 
 
 # --- shapes -------------------------------------------------------------------------------------

@@ -75,7 +75,8 @@ def call(
     shapes = {v.shape for v in views.values()}
     shape = of.shape if len(shapes) == 1 else arrays.broadcast_shape(function, sorted(shapes))
     if out is None:
-        results = [arrays.empty(first, of, shape) for _ in range(outputs)]
+        with arrays.allocating_on(first, stream):
+            results = [arrays.empty(first, of, shape) for _ in range(outputs)]
     else:
         results = [out] if outputs == 1 else list(out)
         if len(results) != outputs:
@@ -413,6 +414,14 @@ def _halves(function: str, of: View, axis: int) -> tuple[View, View]:
     return of.part(axis, 0, length // 2), of.part(axis, length // 2, length // 2)
 
 
+def _result(like: Any, of: View, shape: tuple[int, ...], out: Any, stream: Any) -> Any:
+    """The output, made if it is not given."""
+    if out is not None:
+        return out
+    with arrays.allocating_on(like, stream):
+        return arrays.empty(like, of, shape)
+
+
 def _on_views(
     function: str,
     kernel: Elementwise,
@@ -436,7 +445,7 @@ def glu(x: Any, axis: int = -1, out: Any = None, stream: Any = None) -> Any:
     """a * sigmoid(b), a and b being the halves of x along an axis, as ``fastact.glu``."""
     of = arrays.view("glu", "x", x)
     up, gate = _halves("glu", of, axis)
-    result = arrays.empty(x, of, up.shape) if out is None else out
+    result = _result(x, of, up.shape, out, stream)
     target = {"out": arrays.view("glu", "out", result)}
     _on_views("glu", _gated_kernel("_glu", False), (gate, up), target, stream, out is None)
     return arrays.finished(x, result) if out is None else out
@@ -447,7 +456,7 @@ def glu_backward(grad: Any, x: Any, axis: int = -1, out: Any = None, stream: Any
     function = "glu_backward"
     of = arrays.view(function, "x", x)
     up, gate = _halves(function, of, axis)
-    result = arrays.empty(x, of, of.shape) if out is None else out
+    result = _result(x, of, of.shape, out, stream)
     target = arrays.view(function, "out", result)
     if target.shape != of.shape:
         raise ValueError(f"{function}: out must have shape {of.shape}, got {target.shape}")
@@ -471,7 +480,7 @@ def crelu(x: Any, axis: int = -1, out: Any = None, stream: Any = None) -> Any:
         raise ValueError(f"crelu: there is no axis {axis} in an array of shape {of.shape}")
     axis %= len(of.shape)
     shape = (*of.shape[:axis], 2 * of.shape[axis], *of.shape[axis + 1 :])
-    result = arrays.empty(x, of, shape) if out is None else out
+    result = _result(x, of, shape, out, stream)
     target = arrays.view("crelu", "out", result)
     if target.shape != shape:
         raise ValueError(f"crelu: out must have shape {shape}, got {target.shape}")
@@ -486,7 +495,7 @@ def crelu_backward(grad: Any, x: Any, axis: int = -1, out: Any = None, stream: A
     function = "crelu_backward"
     of = arrays.view(function, "x", x)
     halves = _halves(function, arrays.view(function, "grad", grad), axis)
-    result = arrays.empty(x, of, of.shape) if out is None else out
+    result = _result(x, of, of.shape, out, stream)
     target = {"out": arrays.view(function, "out", result)}
     kernel = _crelu_kernel("_crelu_backward")
     _on_views(function, kernel, (*halves, of), target, stream, out is None)

@@ -175,7 +175,10 @@ def relu_mask(x: Any, out: Any = None, mask: Any = None, stream: Any = None) -> 
     """
     name = "relu_mask"
     of = arrays.view(name, "x", x)
-    bits = arrays.empty(x, of, ((of.size + 7) // 8,), "uint8") if mask is None else mask
+    bits = mask
+    if mask is None:
+        with arrays.allocating_on(x, stream):
+            bits = arrays.empty(x, of, ((of.size + 7) // 8,), "uint8")
     return _eight(name, kernels.mask, "x", x, bits, out, stream), bits
 
 
@@ -264,7 +267,18 @@ def _fused(
             f"{function}: {vector_name} must have shape ({channels},), one number for each channel "
             f"along axis {axis} of shape {shape}; got {views[vector_name].shape}"
         )
-    result = arrays.empty(like, of, shape) if out is None else out
+    made = kernel(kind)
+    if after == 1:
+        parts = max(1, min(PARTS, -(-before // ROWS)))
+    else:
+        parts = max(1, min(PARTS, -(-before * after // (ROWS * THREADS))))
+    result, sums, totals = out, None, None
+    with arrays.allocating_on(like, stream):
+        if out is None:
+            result = arrays.empty(like, of, shape)
+        if made.term:
+            totals = arrays.empty(like, of, (channels,))
+            sums = arrays.empty(like, of, (parts * channels,), kind.compute)
     target = arrays.view(function, "out", result)
     for name, other in (views | {"out": target}).items():
         if not other.contiguous:
@@ -272,20 +286,10 @@ def _fused(
     launch.check_together(function, views | {"out": target})
     launch.check_outputs(function, {"out": target}, list(views.values()) * (out is not None), shape)
 
-    made = kernel(kind)
     *matrices, along = views.values()
     on = arrays.launch_stream([*views.values(), target], stream)
     numbers_in = launch.rounded(parameters, kind)
-    if after == 1:
-        parts = max(1, min(PARTS, -(-before // ROWS)))
-    else:
-        parts = max(1, min(PARTS, -(-before * after // (ROWS * THREADS))))
-    sums = totals = None
-    address = 0
-    if made.term:
-        totals = arrays.empty(like, of, (channels,))
-        sums = arrays.empty(like, of, (parts * channels,), kind.compute)
-        address = arrays.memory(function, "sums", sums).pointer
+    address = 0 if sums is None else arrays.memory(function, "sums", sums).pointer
     pointers = [*(m.pointer for m in matrices), target.pointer, along.pointer, address]
     if 0 in (before, channels, after):
         return result, None if totals is None else arrays.zeros(like, of, (channels,))
@@ -340,7 +344,10 @@ def _eight(
         raise ValueError(f"{function}: mask must have shape {wanted} and no gaps, got {bits.shape}")
     if bits.device != of.device:
         raise ValueError(f"{function}: {name} is on GPU {of.device}, but mask on GPU {bits.device}")
-    result = arrays.empty(given, of, of.shape) if out is None else out
+    result = out
+    if out is None:
+        with arrays.allocating_on(given, stream):
+            result = arrays.empty(given, of, of.shape)
     target = arrays.view(function, "out", result)
     launch.check_together(function, {name: of, "out": target})
     launch.check_outputs(function, {"out": target}, [of] * (out is not None), of.shape)

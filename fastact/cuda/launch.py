@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
 from fastact.cuda.kernels import IN_FLIGHT, THREADS, Kernel
@@ -50,13 +52,14 @@ def check_outputs(
             )
 
 
-def rounded(parameters: Sequence[Any], kind: Kind) -> list[float]:
-    """Parameters as they are computed with: float16 rounds its own, as on the CPU."""
-    import numpy as np
-
+def rounded(parameters: Sequence[Any], kind: Kind) -> list[Any]:
+    """Parameters in the type that is computed in: float16 rounds its own, as on the CPU."""
+    if not parameters:
+        return []
     if kind.name == "float16":
-        return [float(np.float16(number)) for number in parameters]
-    return [float(number) for number in parameters]
+        parameters = [np.float16(number) for number in parameters]
+    compute = np.float64 if kind.compute == "float64" else np.float32
+    return [compute(number) for number in parameters]
 
 
 def run(
