@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 
+import ml_dtypes
 import numpy as np
 import pytest
 from programs import environment
@@ -116,6 +117,7 @@ def test_names_are_those_of_the_cpu():
     expected = {
         f"{name}{form}"
         for name in [*ENTRIES, "gelu", "crelu", "swish", "reglu", "geglu", "swiglu", "glu"]
+        + ["softmax", "log_softmax"]
         for form in ("", "_", "_backward")
     } - without
     expected |= {"sigmoid_backward_from_output", "tanh_backward_from_output"}
@@ -186,6 +188,52 @@ def test_halves(axis):
     assert_equal(fc.crelu_backward(device(grad), device(x), axis), fa.crelu_backward(grad, x, axis))
     with pytest.raises(ValueError, match="must be even"):
         fc.glu(device(x[:3, :5, :7]), axis)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_rows(name, dtype):
+    forward, in_place, backward = (getattr(fc, name + form) for form in ("", "_", "_backward"))
+    for shape, axis in (((5, 13), -1), ((3, 4, 5), 1), ((2, 1), 1), ((6,), 0)):
+        x, grad = numbers(shape, dtype), numbers(shape, dtype)
+        if len(shape) == 1:
+            x[:] = [3, -np.inf, 3, 40, -200, 0]
+        right = getattr(fa, name)(x, axis)
+        assert_close(forward(device(x), axis), right)
+        target = device(x)
+        assert in_place(target, axis) is target
+        assert_close(target, right)
+        expected = getattr(fa, f"{name}_backward")(grad, right, axis)
+        result = host(backward(device(grad), device(right), axis)).astype("f8")
+        # Differences cancel.
+        scale = abs(grad.astype("f8")).sum(axis, keepdims=True) + abs(expected.astype("f8"))
+        assert (abs(result - expected.astype("f8")) <= 4 * ml_dtypes.finfo(dtype).eps * scale).all()
+    for special in ([np.nan, 1], [np.inf, 1], [-np.inf, -np.inf]):
+        x = np.array(special * 3, dtype)
+        assert np.array_equal(
+            np.isnan(host(forward(device(x))).astype("f4")),
+            np.isnan(getattr(fa, name)(x).astype("f4")),
+        )
+    with pytest.raises(ValueError, match="x has gaps"):
+        forward(device(numbers((4, 6), dtype))[:, ::2])
+    with pytest.raises(ValueError, match="no axis 3"):
+        forward(device(numbers((4, 6), dtype)), 3)
+
+
+def test_what_is_next_to_one_is_not_lost():
+    x = np.array([0, -50, -60], np.float32)
+    assert host(fc.log_softmax(device(x)))[0] == np.float32(-np.exp(-50.0) - np.exp(-60.0))
+
+
+def assert_close(result, right):
+    """Sums in another order, in float64: an ulp or two."""
+    assert result.shape == right.shape
+    given = host(result)
+    if right.dtype.itemsize == 2 and right.dtype.kind != "f":
+        given, right = given.view("u2").astype(int), right.view("u2").astype(int)
+        assert abs(given - right).max() <= 1
+    else:
+        np.testing.assert_array_max_ulp(given, right, 4 if right.dtype == np.float64 else 2)
 
 
 def test_weights_of_channels():

@@ -26,7 +26,7 @@ from numba.cuda import dispatcher
 
 cuda.current_context = lambda: None  # by which fastact.cuda finds out whether there is a GPU
 
-from fastact.activations import CATALOGUE  # noqa: E402
+from fastact.activations import CATALOGUE, ROWS  # noqa: E402
 from fastact.cpu import blocks  # noqa: E402
 from fastact.cuda import device, kernels  # noqa: E402
 from fastact.cuda.arrays import KINDS  # noqa: E402
@@ -82,6 +82,7 @@ def _kernels(names: list[str], kind: Kind) -> Iterator[Kernel]:
     yield kernels.linear("swiglu_backward", kind, kernels.gated_backward(silu, kind), 3, 0, 2)
     yield kernels.channels(blocks.bias_act_backward(silu, kind, True))
     yield kernels.columns(blocks.prelu_backward(prelu, kind), width)
+    yield from (kernels.rows(entry, kind) for entry in ROWS.values())
     yield from (kernels.mask(kind), kernels.mask_backward(kind), kernels.total(kind))
 
 
@@ -101,7 +102,7 @@ def _check(kernel: Kernel, assembler: Path, architecture: str) -> str:
         problem = done.stderr.strip() or "ptxas failed"
     elif any(int(number) for number in stack.groups()):
         problem = f"{stack[1]} bytes on the stack, {stack[2]} spilled"
-    elif not vectors and not re.search("strided|channels|total", kernel.name):
+    elif not vectors and not re.search("strided|channels|rows|total", kernel.name):
         problem = "no vector loads"
     count = registers[1] if registers else "?"
     print(f"{kernel.name:52} {count:>3} registers, {vectors} vector loads {problem}", flush=True)

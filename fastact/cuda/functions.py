@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastact.activations import ALIASES, CATALOGUE, GATED, Activation
+from fastact.activations import ALIASES, CATALOGUE, GATED, ROWS, Activation
 from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
-from fastact.cuda.launch import Elementwise, check_outputs, check_together, rounded
+from fastact.cuda.launch import (
+    Elementwise,
+    check_outputs,
+    check_together,
+    rounded,
+    row_grid,
+    run,
+)
+from fastact.dtypes import Kind
 from fastact.functions import constrain
 
 __all__ = ["NAMES", "build"]
 
 _ENTRIES = [name for name in CATALOGUE if not name.startswith("_")]
+_FORMS = ("", "_", "_backward")
 _PLAIN = [name for name in _ENTRIES if name not in ("prelu", "rrelu")]
 _SPECIAL = ["crelu", "crelu_backward", "gelu", "gelu_", "gelu_backward"]
 _SPECIAL += ["geglu", "geglu_", "geglu_backward", "glu", "glu_backward"]
 _SPECIAL += [f"{name}{form}" for name in ("prelu", "rrelu") for form in ("", "_", "_backward")]
+_SPECIAL += [f"{name}{form}" for name in ("softmax", "log_softmax") for form in _FORMS]
 _GATED = ["reglu", "swiglu"]
-_FORMS = ("", "_", "_backward")
 _FROM_OUTPUT = [
     f"{name}_backward_from_output" for name in _PLAIN if CATALOGUE[name].derivative_from_output
 ]
@@ -465,6 +475,82 @@ def glu_backward(grad: Any, x: Any, axis: int = -1, out: Any = None, stream: Any
     outputs = {"out (gate)": by_gate, "out (up)": by_up}
     _on_views(function, _gated_kernel("_glu", True), inputs, outputs, stream, out is None)
     return arrays.finished(x, result) if out is None else out
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _row_kernel(name: str, kind: Kind) -> kernels.Kernel:
+    return kernels.rows(ROWS[name], kind)
+
+
+def _rows(function: str, name: str, given: dict[str, Any], axis: int, out: Any, stream: Any) -> Any:
+    """Run a function of rows on arrays of one shape, without gaps."""
+    views = {key: arrays.view(function, key, array) for key, array in given.items()}
+    like, of = next(iter(given.values())), next(iter(views.values()))
+    shape = of.shape
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {shape}")
+    axis %= len(shape)
+    result = _result(like, of, shape, out, stream)
+    target = {"out": arrays.view(function, "out", result)}
+    for key, other in (views | target).items():
+        if other.shape != shape:
+            raise ValueError(f"{function}: {key} must have shape {shape}, got {other.shape}")
+        if not other.contiguous:
+            raise ValueError(f"{function}: {key} has gaps between its elements; copy it first")
+    check_together(function, views | target)
+    check_outputs(function, target, list(views.values()) * (out is not None), shape)
+    before, length, after = (
+        math.prod(shape[:axis]),
+        shape[axis],
+        math.prod(shape[axis + 1 :]),
+    )
+    if of.size:
+        on = arrays.launch_stream([*views.values(), *target.values()], stream)
+        pointers = [v.pointer for v in [*views.values(), *target.values()]]
+        grid, block = row_grid(before * after, length)
+        kernel = _row_kernel(name, of.kind)
+        run(kernel, grid, block, on, of.device, *pointers, before, length, after)
+    return arrays.finished(like, result) if out is None else out
+
+
+def softmax(x: Any, axis: int = -1, out: Any = None, stream: Any = None) -> Any:
+    """e^x / sum(e^x) along an axis, as ``fastact.softmax``; x has no gaps."""
+    return _rows("softmax", "softmax", {"x": x}, axis, out, stream)
+
+
+def softmax_(x: Any, axis: int = -1, stream: Any = None) -> Any:
+    """In place: softmax along an axis. Returns x."""
+    return _rows("softmax_", "softmax", {"x": x}, axis, x, stream)
+
+
+def softmax_backward(grad: Any, y: Any, axis: int = -1, out: Any = None, stream: Any = None) -> Any:
+    """Gradient of ``softmax``, given its output y: y * (grad - sum(grad * y))."""
+    name = "softmax_backward"
+    return _rows(name, name, {"grad": grad, "y": y}, axis, out, stream)
+
+
+def log_softmax(x: Any, axis: int = -1, out: Any = None, stream: Any = None) -> Any:
+    """x - log(sum(e^x)) along an axis, as ``fastact.log_softmax``; x has no gaps."""
+    return _rows("log_softmax", "log_softmax", {"x": x}, axis, out, stream)
+
+
+def log_softmax_(x: Any, axis: int = -1, stream: Any = None) -> Any:
+    """In place: logarithm of softmax along an axis. Returns x."""
+    return _rows("log_softmax_", "log_softmax", {"x": x}, axis, x, stream)
+
+
+def log_softmax_backward(
+    grad: Any, y: Any, axis: int = -1, out: Any = None, stream: Any = None
+) -> Any:
+    """Gradient of ``log_softmax``, given its output y: grad - e^y * sum(grad)."""
+    name = "log_softmax_backward"
+    return _rows(name, name, {"grad": grad, "y": y}, axis, out, stream)
+
+
+# --- crelu --------------------------------------------------------------------------------------
 
 
 @functools.cache

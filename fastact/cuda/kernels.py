@@ -22,11 +22,12 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import math
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from fastact.activations import Activation
+from fastact.activations import Activation, Rows
 from fastact.cpu import blocks
 from fastact.cpu.compiler import cache_directory
 from fastact.cpu.loops import Formula, call, functions_source
@@ -47,6 +48,7 @@ __all__ = [
     "linear",
     "mask",
     "mask_backward",
+    "rows",
     "strided",
     "total",
     "vector_width",
@@ -107,6 +109,9 @@ class Kernel:
             "T": getattr(numbers, kind.compute),
             "S": getattr(numbers, kind.storage),
             "uint8": numbers.uint8,
+            "int64": numbers.int64,
+            "log1p": math.log1p,
+            "INFINITY": math.inf,
             "float64": numbers.float64,
             "shared_float64": types.float64,
         }
@@ -356,7 +361,7 @@ def columns(of: blocks.Kernel, width: int) -> Kernel:
     kind, inputs, lanes = of.kind, range(of.matrices), range(width)
     matrices = [*(f"a{k}" for k in inputs), "o"]
     numbers = [f"p{k}" for k in range(of.parameters)]
-    size, sums_size = kind.itemsize, 8 if kind.compute == "float64" else 4
+    size, sums_size = kind.itemsize, _sums_size(kind)
 
     def where(name: str) -> str:
         return f"{name} + row * {name}_step + {size} * column"
@@ -416,24 +421,16 @@ def channels(of: blocks.Kernel) -> Kernel:
     work += _block_element(of, [f"x{k}" for k in inputs], "v", "_0")
     work.append(f"store_one(o + {size} * i, y_0)")
     if of.term:
-        work.append("t = T(t + term_0)")
-    reduction = f"""\
-# The sum of a block's threads, in pairs.
-partial = cuda.shared.array({THREADS}, shared_float64)
-thread = cuda.threadIdx.x
-partial[thread] = t
-count = cuda.blockDim.x
-while count > 1:
-    cuda.syncthreads()
-    half = (count + 1) // 2
-    if thread < count - half:
-        partial[thread] += partial[thread + half]
-    count = half
-cuda.syncthreads()
-if thread == 0:
-    where = cuda.blockIdx.y * channels + channel
-    store_one(sums + {8 if kind.compute == "float64" else 4} * where, T(partial[0]))
-"""
+        work.append("sum_of_thread = T(sum_of_thread + term_0)")
+    where = f"sums + {_sums_size(kind)} * (cuda.blockIdx.y * channels + channel)"
+    reduction = [
+        f"partial = cuda.shared.array({THREADS}, shared_float64)",
+        "thread, threads = cuda.threadIdx.x, cuda.blockDim.x",
+        "t = float64(sum_of_thread)",
+        *_reduced("a + b"),
+        "if thread == 0:",
+        f"    store_one({where}, T(t))",
+    ]
     given = [*matrices, "vector", "sums", "before", "channels", "after"]
     source = f"""\
 {_rounded(of.functions)}
@@ -441,16 +438,21 @@ if thread == 0:
 def kernel({", ".join([*given, *numbers])}):
     channel = cuda.blockIdx.x
     v = T({call(kind.load, f"load_one(vector + {size} * channel, S)")})
-    t = T(0)
+    sum_of_thread = T(0)
     j = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
     while j < before * after:
         i = (j // after * channels + channel) * after + j % after
 {_indented(work, 8)}
         j += cuda.gridDim.y * cuda.blockDim.x
-{_indented([reduction] * bool(of.term), 4)}
+{_indented(reduction if of.term else [], 4)}
 """
     arguments = ("int64",) * len(given) + (kind.compute,) * of.parameters
     return Kernel(f"{of.name}_channels_{kind.name}", kind, source, arguments)
+
+
+def _sums_size(kind: Kind) -> int:
+    """Bytes of a part's sum."""
+    return 8 if kind.compute == "float64" else 4
 
 
 def _block_element(of: blocks.Kernel, elements: list[str], vector: str, suffix: str) -> list[str]:
@@ -476,7 +478,7 @@ def total(kind: Kind) -> Kernel:
 
     A block has TOTAL_COLUMNS x TOTAL_ROWS threads at most.
     """
-    size = 8 if kind.compute == "float64" else 4
+    size = _sums_size(kind)
     source = f"""\
 def kernel(sums, out, parts, columns):
     partial = cuda.shared.array(({TOTAL_ROWS}, {TOTAL_COLUMNS}), shared_float64)
@@ -497,6 +499,90 @@ def kernel(sums, out, parts, columns):
         store_one(out + {kind.itemsize} * column, S({call(kind.store, "T(t)")}))
 """
     return Kernel(f"total_{kind.name}", kind, source, ("int64",) * 4)
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def rows(entry: Rows, kind: Kind) -> Kernel:
+    """A function of rows, that is softmax and its like: a block takes a row at a time.
+
+    Arguments: addresses of arrays without gaps, inputs first; elements before the axis that rows
+    lie along, along it, and after it. Sums are float64; the largest element, e^0, is counted apart,
+    so that what the others add to it is not lost.
+    """
+    inputs = range(len(entry.inputs))
+    size, has_top = kind.itemsize, len(inputs) == 1
+    functions = functions_source(
+        kind.compute, term=Formula(entry.term), result=Formula(entry.result)
+    )
+    given = [*(f"a{k}" for k in inputs), "o", "before", "length", "after"]
+    load = [f"i = base + {size} * after * j"]
+    for k in inputs:
+        load.append(f"x{k} = T({call(kind.load, f'load_one(a{k} + i, S)')})")
+    elements = ", ".join(f"x{k}" for k in inputs)
+    of_term = f"{elements}, top" if has_top else elements
+    summed = [f"e = float64(T(term({of_term})))", "t += e"]
+    known = ["high = t"]
+    top: list[str] = []
+    if has_top:
+        largest = "select((b > a) | (b != b), b, a)"
+        top = ["a = T(-INFINITY)", *_over_row([*load, "b = x0", f"a = {largest}"])]
+        top += ["t = float64(a)", *_reduced("select((b > a) | (b != b), b, a)"), "top = T(t)"]
+        summed[1:] = [
+            "t += select(x0 == top, float64(0), e)",
+            "n += select(x0 == top, float64(1), float64(0))",
+        ]
+        # NaN where the largest element is infinite, and so is its difference to itself.
+        known = ["others = t + (n - 1) + float64(T(top - top))", "high = 1 / (1 + others)"]
+        if entry.total == "logarithm":
+            known[1:] = ["logarithm = log1p(others)", "high = float64(top) + logarithm"]
+            known += ["low = logarithm - (high - float64(top))"]
+    if entry.total != "logarithm":
+        known.append("low = float64(0)")
+    work = [*top, "t = float64(0)", "n = float64(0)", *_over_row([*load, *summed])]
+    work += _reduced("a + b")
+    if has_top:
+        work += ["others = t", "t = n", *_reduced("a + b"), "n = t", "t = others"]
+    work += [*known, "first = T(high)", "second = T((high - float64(first)) + low)"]
+    result = f"result({f'term({of_term})' if entry.keeps_term else elements}, first, second)"
+    stored = f"store_one(o + i, S({call(kind.store, f'T({result})')}))"
+    work += _over_row([*load, stored])
+    source = f"""\
+{_rounded(functions)}
+
+def kernel({", ".join(given)}):
+    partial = cuda.shared.array({THREADS}, shared_float64)
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    row = cuda.blockIdx.x
+    while row < before * after:
+        base = {size} * (row // after * length * after + row % after)
+{_indented(work, 8)}
+        row += cuda.gridDim.x
+"""
+    return Kernel(f"{entry.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
+
+
+def _over_row(lines: list[str]) -> list[str]:
+    """A loop over the row's elements number ``j``, shared among the threads of a block."""
+    return ["j = int64(thread)", "while j < length:", _indented([*lines, "j += threads"], 4)]
+
+
+def _reduced(operation: str) -> list[str]:
+    """``t`` becomes the same for all threads: all of theirs, put together in pairs a and b."""
+    return f"""\
+partial[thread] = t
+count = threads
+while count > 1:
+    cuda.syncthreads()
+    half = (count + 1) // 2
+    if thread < count - half:
+        a, b = partial[thread], partial[thread + half]
+        partial[thread] = {operation}
+    count = half
+cuda.syncthreads()
+t = partial[0]
+cuda.syncthreads()""".splitlines()
 
 
 # --- masks --------------------------------------------------------------------------------------

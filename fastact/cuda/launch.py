@@ -13,7 +13,7 @@ from fastact.cuda.arrays import View
 from fastact.cuda.kernels import IN_FLIGHT, THREADS, Kernel
 from fastact.dtypes import Kind
 
-__all__ = ["Elementwise", "check_outputs", "check_together", "run", "rounded"]
+__all__ = ["Elementwise", "check_outputs", "check_together", "rounded", "row_grid", "run"]
 
 
 def check_together(function: str, views: dict[str, View]) -> None:
@@ -136,6 +136,16 @@ def elementwise_grid(work: int, device: int) -> tuple[tuple[int], tuple[int]]:
         return (2,), (4,)
     most = 2 * 2048 // THREADS * _multiprocessors(device)
     return (max(1, min(-(-work // THREADS), most)),), (THREADS,)
+
+
+def row_grid(rows: int, length: int) -> tuple[tuple[int], tuple[int]]:
+    """Blocks and threads for rows: a block a row, of a warp or more."""
+    if kernels.simulated():
+        return (2,), (4,)
+    threads = 32
+    while threads < THREADS and 4 * threads < length:
+        threads *= 2
+    return (min(rows, 1 << 20),), (threads,)
 
 
 @functools.cache
