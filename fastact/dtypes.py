@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BFLOAT16", "FLOATS", "INTEGERS", "Kind", "bfloat16_dtype"]
+__all__ = ["BFLOAT16", "FLOATS", "INTEGERS", "Kind", "bfloat16_dtype", "float_dtypes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,3 +59,12 @@ def bfloat16_dtype() -> np.dtype[Any] | None:
     import ml_dtypes
 
     return np.dtype(ml_dtypes.bfloat16)
+
+
+def float_dtypes() -> list[tuple[np.dtype[Any], Kind]]:
+    """Those that there are, with bfloat16 where ml_dtypes is installed."""
+    bfloat16 = bfloat16_dtype()
+    return [
+        *((np.dtype(char), kind) for char, kind in FLOATS.items()),
+        *([] if bfloat16 is None else [(bfloat16, BFLOAT16)]),
+    ]

@@ -17,7 +17,7 @@ from fastact.activations import ROWS, Activation
 from fastact.cpu import loops, rows
 from fastact.cpu.compiler import Unit
 from fastact.cpu.ufunc import Loop, Shape, make
-from fastact.dtypes import BFLOAT16, FLOATS, Kind, bfloat16_dtype
+from fastact.dtypes import Kind, float_dtypes
 from fastact.functions import check_in_place, check_out, elementwise
 
 Array = npt.NDArray[Any]
@@ -27,10 +27,7 @@ def _ufunc(
     name: str, signature: str, dtypes: str, unit: Callable[[Kind], Unit], half: bool = True
 ) -> np.ufunc:
     """A generalized ufunc; ``dtypes`` has a dot for each operand of the array's own dtype."""
-    own = [(np.dtype(char), kind) for char, kind in FLOATS.items() if half or char != "e"]
-    bfloat16 = bfloat16_dtype() if half else None
-    if bfloat16 is not None:
-        own.append((bfloat16, BFLOAT16))
+    own = [(dtype, kind) for dtype, kind in float_dtypes() if half or kind.itemsize > 2]
     others = {"d": rows.DOUBLE, "l": rows.INDEX}
 
     def of(dtype: np.dtype[Any], kind: Kind) -> Loop:

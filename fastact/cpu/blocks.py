@@ -22,7 +22,7 @@ import textwrap
 from fastact.activations import Activation
 from fastact.cpu import layout as p
 from fastact.cpu.compiler import Unit
-from fastact.cpu.loops import Formula, call, functions_source, unit_of_source
+from fastact.cpu.loops import Formula, call, functions_source, product, unit_of_source
 from fastact.dtypes import Kind
 
 __all__ = ["Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
@@ -98,7 +98,7 @@ def bias_act_backward(entry: Activation, kind: Kind, residual: bool) -> Kernel:
 @formula
 def value({_names(entry, "grad, x", residual)}):
     slope = derivative({_sum(residual)}{_parameters(entry)})
-    return select(slope != T(0), T(grad * slope), T(0))
+    return {product("grad")}
 """
     name = f"{entry.name}_bias{'_residual' * residual}_backward"
     parameters = len(entry.parameters)
@@ -113,7 +113,7 @@ def prelu_backward(entry: Activation, kind: Kind) -> Kernel:
 @formula
 def value(grad, x, weight):
     slope = derivative(x, weight)
-    return select(slope != T(0), T(grad * slope), T(0))
+    return {product("grad")}
 
 @formula
 def by_weight(grad, x):

@@ -29,11 +29,15 @@ __all__ = [
     "Formula",
     "Operands",
     "backward",
+    "backward_source",
     "call",
     "forward",
     "functions_source",
     "gated",
     "gated_backward",
+    "gated_backward_source",
+    "gated_source",
+    "product",
     "unit_of_source",
 ]
 
@@ -72,16 +76,9 @@ def forward(entry: Activation, operands: Operands) -> Unit:
 
 def backward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = grad * derivative(x, *parameters)``, 0 where the derivative is 0."""
-    names = ", ".join(["x", *(entry.parameters if operands.parameters else [])])
+    parameters = [*entry.parameters] if operands.parameters else []
     derivative = _formula(entry, operands, "derivative")
-    functions = f"""\
-{functions_source(operands.kind.compute, derivative=derivative)}
-
-@formula
-def value(grad, {names}):
-    slope = derivative({names})
-    return select(slope != T(0), T(grad * slope), T(0))
-"""
+    functions = backward_source(derivative, parameters, operands.kind.compute)
     return _unit(f"{_name(entry, operands)}_backward-{operands.kind.name}", functions, operands)
 
 
@@ -109,38 +106,64 @@ def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
 
 def gated(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(gate) * up``."""
-    functions = f"""\
-{functions_source(operands.kind.compute, activation=Formula(entry.formula))}
-
-@formula
-def value(gate, up):
-    return T(activation(gate) * up)
-"""
+    functions = gated_source(entry, operands.kind.compute)
     return _unit(f"{entry.name}_gated-{operands.kind.name}", functions, operands)
 
 
 def gated_backward(entry: Activation, operands: Operands) -> Unit:
     """Both gradients: those by the gate and by ``up``; 0 where what grad is multiplied by is 0."""
-    functions = f"""\
-{
-        functions_source(
-            operands.kind.compute,
-            activation=Formula(entry.formula),
-            derivative=Formula(entry.derivative),
-        )
-    }
+    functions = gated_backward_source(entry, operands.kind.compute)
+    return _unit(f"{entry.name}_gated_backward-{operands.kind.name}", functions, operands)
+
+
+# --- what loops compute, on the CPU and elsewhere -----------------------------------------------
+
+
+def product(grad: str, slope: str = "slope") -> str:
+    """Source of a product that is 0 where the second factor is, whatever the first."""
+    return f"select({slope} != T(0), T({grad} * {slope}), T(0))"
+
+
+def backward_source(derivative: Formula, parameters: Iterable[str], compute: str) -> str:
+    """``value(grad, x, *parameters)``"""
+    names = ", ".join(["x", *parameters])
+    return f"""\
+{functions_source(compute, derivative=derivative)}
+
+@formula
+def value(grad, {names}):
+    slope = derivative({names})
+    return {product("grad")}
+"""
+
+
+def gated_source(entry: Activation, compute: str) -> str:
+    """``value(gate, up)``"""
+    return f"""\
+{functions_source(compute, activation=Formula(entry.formula))}
+
+@formula
+def value(gate, up):
+    return T(activation(gate) * up)
+"""
+
+
+def gated_backward_source(entry: Activation, compute: str) -> str:
+    """``value0(grad, gate, up)`` and ``value1``: the gradients by the gate and by ``up``."""
+    activation, derivative = Formula(entry.formula), Formula(entry.derivative)
+    return f"""\
+{functions_source(compute, activation=activation, derivative=derivative)}
 
 @formula
 def value0(grad, gate, up):
     slope = derivative(gate)
-    return select(slope != T(0), T(T(grad * up) * slope), T(0))
+    return {product("T(grad * up)")}
 
 @formula
 def value1(grad, gate, up):
     slope = activation(gate)
-    return select(slope != T(0), T(grad * slope), T(0))
+    return {product("grad")}
 """
-    return _unit(f"{entry.name}_gated_backward-{operands.kind.name}", functions, operands)
 
 
 # --- formulas -----------------------------------------------------------------------------------

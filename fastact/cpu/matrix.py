@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastact.cpu import blocks, layout
 from fastact.cpu.ufunc import Blocks, Loop, Shape, make
-from fastact.dtypes import BFLOAT16, FLOATS, Kind, bfloat16_dtype
+from fastact.dtypes import FLOATS, Kind, float_dtypes
 
 __all__ = ["Maker", "Plan", "as_they_are", "make_ufuncs", "run", "run_flat"]
 
@@ -29,10 +29,7 @@ SMALL = 4096
 @functools.cache
 def _ufunc(maker: Maker, by_rows: bool) -> np.ufunc:
     """The generalized ufunc."""
-    kernels = [(np.dtype(char), maker(kind)) for char, kind in FLOATS.items()]
-    bfloat16 = bfloat16_dtype()
-    if bfloat16 is not None:
-        kernels.append((bfloat16, maker(BFLOAT16)))
+    kernels = [(dtype, maker(kind)) for dtype, kind in float_dtypes()]
 
     def of(dtype: np.dtype[Any], kernel: blocks.Kernel) -> Loop:
         compute = np.dtype(kernel.kind.compute)

@@ -30,7 +30,14 @@ from typing import Any
 from fastact.activations import Activation, Rows
 from fastact.cpu import blocks
 from fastact.cpu.compiler import cache_directory
-from fastact.cpu.loops import Formula, call, functions_source
+from fastact.cpu.loops import (
+    Formula,
+    backward_source,
+    call,
+    functions_source,
+    gated_backward_source,
+    gated_source,
+)
 from fastact.dtypes import Kind
 
 __all__ = [
@@ -177,50 +184,17 @@ def forward(entry: Activation, kind: Kind) -> str:
 def backward(entry: Activation, kind: Kind, from_output: bool = False) -> str:
     """Source: ``value(grad, x, *parameters)``."""
     derivative = entry.derivative_from_output if from_output else entry.derivative
-    names = ", ".join(["x", *entry.parameters])
-    functions = f"""\
-{functions_source(kind.compute, derivative=Formula(derivative))}
-
-@formula
-def value(grad, {names}):
-    slope = derivative({names})
-    return select(slope != T(0), T(grad * slope), T(0))
-"""
-    return _rounded(functions)
+    return _rounded(backward_source(Formula(derivative), entry.parameters, kind.compute))
 
 
 def gated(entry: Activation, kind: Kind) -> str:
     """Source: ``value(gate, up)``."""
-    functions = f"""\
-{functions_source(kind.compute, activation=Formula(entry.formula))}
-
-@formula
-def value(gate, up):
-    return T(activation(gate) * up)
-"""
-    return _rounded(functions)
+    return _rounded(gated_source(entry, kind.compute))
 
 
 def gated_backward(entry: Activation, kind: Kind) -> str:
     """Source: ``value0(grad, gate, up)`` and ``value1``, the gradients by gate and by up."""
-    of: dict[str, Any] = {
-        "activation": Formula(entry.formula),
-        "derivative": Formula(entry.derivative),
-    }
-    functions = f"""\
-{functions_source(kind.compute, **of)}
-
-@formula
-def value0(grad, gate, up):
-    slope = derivative(gate)
-    return select(slope != T(0), T(T(grad * up) * slope), T(0))
-
-@formula
-def value1(grad, gate, up):
-    slope = activation(gate)
-    return select(slope != T(0), T(grad * slope), T(0))
-"""
-    return _rounded(functions)
+    return _rounded(gated_backward_source(entry, kind.compute))
 
 
 # --- elementwise --------------------------------------------------------------------------------
