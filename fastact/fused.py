@@ -496,17 +496,21 @@ def _plan_of_activation(
     with_residual: bool,
     given: Mapping[str, Any],
 ) -> matrix.Plan:
-    if not given and type(name) is str:
-        return _plan_by_default(function, kernel, name, with_residual)
-    entry, parameters = chosen_activation(function, name, given)
-    return matrix.Plan(_maker(kernel, entry, with_residual), parameters)
+    make = _new_plan.__wrapped__
+    if type(name) is str and all(type(value) in (int, float, str) for value in given.values()):
+        make = _new_plan  # what can be looked up
+    return make(function, kernel, name, with_residual, tuple(given.items()))
 
 
-@functools.cache
-def _plan_by_default(
-    function: str, kernel: Callable[..., blocks.Kernel], name: str, with_residual: bool
+@functools.lru_cache(256)
+def _new_plan(
+    function: str,
+    kernel: Callable[..., blocks.Kernel],
+    name: str,
+    with_residual: bool,
+    given: tuple[tuple[str, Any], ...],
 ) -> matrix.Plan:
-    entry, parameters = chosen_activation(function, name, {})
+    entry, parameters = chosen_activation(function, name, dict(given))
     return matrix.Plan(_maker(kernel, entry, with_residual), parameters)
 
 

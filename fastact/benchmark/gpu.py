@@ -139,7 +139,7 @@ def _contender(
         return None
     names = {name: to_device(array) for name, array in names.items()} | case.subject.parameters
     names |= more
-    return eval(f"lambda: {statement}", names), lambda: to_host(names["out"])
+    return eval(f"lambda: ({statement})", names), lambda: to_host(names["out"])
 
 
 def _numba(case: Case) -> tuple[Any, Any, dict[str, Any] | None]:

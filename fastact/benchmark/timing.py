@@ -82,7 +82,7 @@ class Contender:
         exec(source, names)
         self._loop: Callable[[Iterable[Any]], float] = names["loop"]
         #: Run the statement once: for a timer other than ours.
-        self.call: Callable[[], Any] = eval(f"lambda: {self.statement}", names)
+        self.call: Callable[[], Any] = eval(f"lambda: ({self.statement})", names)
 
     def run(self, calls: int) -> float:
         """Seconds that so many calls take, back to back."""

@@ -74,7 +74,7 @@ class Plan:
                 rounded = np.array(self._parameters, dtype if dtype.char == "e" else np.float64)
                 parameters = rounded.astype(compute)
             summed = compute if self.maker(kind).term else None
-            known = _Ready(self.maker, parameters, summed, np.zeros(_ZEROS, dtype))
+            known = _Ready(self.maker, parameters, summed, _zeros(dtype))
             self._by_dtype[dtype] = known
         return known
 
@@ -134,8 +134,15 @@ def as_they_are(arrays: Sequence[Any], dtype: np.dtype[Any], shape: Any, out: An
     return True
 
 
-#: A vector of so many zeros is kept for each plan and dtype.
+#: A vector of so many zeros is kept for each dtype.
 _ZEROS = 8192
+
+
+@functools.cache
+def _zeros(dtype: np.dtype[Any]) -> Array:
+    zeros = np.zeros(_ZEROS, dtype)
+    zeros.flags.writeable = False
+    return zeros
 
 
 class _Ready:

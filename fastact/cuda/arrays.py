@@ -303,6 +303,7 @@ def allocating_on(like: Any, stream: Any) -> contextlib.AbstractContextManager[A
     return cuda.stream(external) if library == "torch" else external
 
 
+@functools.lru_cache(64)
 def _numba_stream(number: int) -> Any:
     from numba import cuda
 

@@ -1,7 +1,7 @@
 """Fused training kernels on a GPU: ``fastact.fused`` for arrays with ``__cuda_array_interface__``.
 
 What is summed up is the same every time, since which thread adds what depends on the shape alone:
-float32 and half types in float32 within parts of 32 rows or more, of which there are 256 at most,
+float32 and half types in float32 within parts of 16 rows or more, of which there are 256 at most,
 and those in float64.
 """
 

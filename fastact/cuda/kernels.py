@@ -65,9 +65,12 @@ __all__ = [
 #: 64 KiB in flight for each array on a multiprocessor of 2048 threads. Reasoned, not measured.
 THREADS = 256
 IN_FLIGHT = 2
-#: Sums over rows have at most so many parts, of at least so many rows.
+#: Sums over rows have at most so many parts, of at least so many rows; a thread loads from so many
+#: rows at once. For 4096 x 1024 float32 that is two blocks, or 64 KiB in flight for each array, on
+#: each of 132 multiprocessors. Reasoned, not measured.
 PARTS = 256
-ROWS = 32
+ROWS = 16
+ROWS_IN_FLIGHT = 4
 #: Threads of the block that adds up parts: columns, and rows of parts.
 TOTAL_COLUMNS, TOTAL_ROWS = 32, 8
 
@@ -337,25 +340,29 @@ def columns(of: blocks.Kernel, width: int) -> Kernel:
     numbers = [f"p{k}" for k in range(of.parameters)]
     size, sums_size = kind.itemsize, _sums_size(kind)
 
-    def where(name: str) -> str:
-        return f"{name} + row * {name}_step + {size} * column"
-
-    before, row = [], []
+    before = []
     for lane in lanes:
         at = f"vector + {size} * (column + {lane})"
         before.append(f"v_{lane} = T({call(kind.load, f'load_one({at}, S)')})")
         before.append(f"t_{lane} = T(0)")
-    for k in inputs:
+
+    def of_row(u: int) -> tuple[list[str], list[str]]:
+        """What is loaded from a row, and what is done with it."""
+        where = {m: f"{m} + (row + {u} * parts) * {m}_step + {size} * column" for m in matrices}
         load = "load_one" if width == 1 else "load_sixteen"
-        row.append(f"x{k} = {load}({where(f'a{k}')}, S)")
-    for lane in lanes:
-        element = "" if width == 1 else f"[{lane}]"
-        row += _block_element(of, [f"x{k}{element}" for k in inputs], f"v_{lane}", f"_{lane}")
-        if of.term:
-            row.append(f"t_{lane} = T(t_{lane} + term_{lane})")
-    stored = ", ".join(f"y_{lane}" for lane in lanes)
-    store = "store_one" if width == 1 else f"store_sixteen_{width}"
-    row.append(f"{store}({where('o')}, {stored})")
+        loads = [f"x{k}_{u} = {load}({where[f'a{k}']}, S)" for k in inputs]
+        work = []
+        for lane in lanes:
+            element = "" if width == 1 else f"[{lane}]"
+            elements = [f"x{k}_{u}{element}" for k in inputs]
+            work += _block_element(of, elements, f"v_{lane}", f"_{u}_{lane}")
+            if of.term:
+                work.append(f"t_{lane} = T(t_{lane} + term_{u}_{lane})")
+        stored = ", ".join(f"y_{u}_{lane}" for lane in lanes)
+        store = "store_one" if width == 1 else f"store_sixteen_{width}"
+        return loads, [*work, f"{store}({where['o']}, {stored})"]
+
+    many = [of_row(u) for u in range(ROWS_IN_FLIGHT)]
     after = [
         f"store_one(sums + {sums_size} * (part * columns + column + {lane}), t_{lane})"
         for lane in lanes
@@ -372,8 +379,12 @@ def kernel({", ".join([*given, *numbers])}):
     if column < columns:
 {_indented(before, 8)}
         row = part
+        while row + {ROWS_IN_FLIGHT - 1} * parts < rows:
+{_indented([line for loads, _ in many for line in loads], 12)}
+{_indented([line for _, work in many for line in work], 12)}
+            row += {ROWS_IN_FLIGHT} * parts
         while row < rows:
-{_indented(row, 12)}
+{_indented([*many[0][0], *many[0][1]], 12)}
             row += parts
 {_indented(after or ["pass"], 8)}
 """
