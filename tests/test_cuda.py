@@ -60,7 +60,7 @@ def count(dtype):
 
 
 def device(array):
-    return cuda.to_device(np.ascontiguousarray(array))
+    return cuda.to_device(np.array(array, order="C"))
 
 
 def host(array):
@@ -113,11 +113,11 @@ def test_parameters(name):
 
 
 def test_names_are_those_of_the_cpu():
-    without = {f"{name}{form}" for name in ("crelu", "glu") for form in ("_",)}
+    without = {f"{name}_" for name in ("crelu", "glu", "maxout")}
     expected = {
         f"{name}{form}"
         for name in [*ENTRIES, "gelu", "crelu", "swish", "reglu", "geglu", "swiglu", "glu"]
-        + ["softmax", "log_softmax"]
+        + ["softmax", "log_softmax", "maxout"]
         for form in ("", "_", "_backward")
     } - without
     expected |= {"sigmoid_backward_from_output", "tanh_backward_from_output"}
@@ -218,6 +218,26 @@ def test_rows(name, dtype):
         forward(device(numbers((4, 6), dtype))[:, ::2])
     with pytest.raises(ValueError, match="no axis 3"):
         forward(device(numbers((4, 6), dtype)), 3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_maxout(dtype):
+    for shape, axis in (((5, 4), -1), ((3, 4, 5), 1), ((6, 2), 0), ((3,), 0), ((0, 2), 1)):
+        x = numbers(shape, dtype)
+        x.reshape(-1)[:5] = np.array([np.nan, 1, 1, 0, np.nan])[: x.size].astype(dtype)
+        values, indices = fa.maxout(x, axis)
+        result, where = fc.maxout(device(x), axis)
+        assert_equal(result, values)
+        assert np.array_equal(host(where), indices)
+        back = fc.maxout_backward(device(values), where, shape[axis], axis)
+        assert_equal(back, fa.maxout_backward(values, indices, shape[axis], axis))
+    x = device(numbers((4, 3), dtype))
+    outs = device(np.zeros(4, dtype)), device(np.zeros(4, np.int64))
+    assert fc.maxout(x, out=outs)[1] is outs[1]
+    with pytest.raises(ValueError, match=r"indices must be int64 of shape \(4,\)"):
+        fc.maxout(x, out=(None, device(np.zeros(4, np.int32))))
+    with pytest.raises(ValueError, match="has no elements"):
+        fc.maxout(device(np.zeros((3, 0), dtype)))
 
 
 def test_what_is_next_to_one_is_not_lost():

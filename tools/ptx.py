@@ -83,6 +83,7 @@ def _kernels(names: list[str], kind: Kind) -> Iterator[Kernel]:
     yield kernels.channels(blocks.bias_act_backward(silu, kind, True))
     yield kernels.columns(blocks.prelu_backward(prelu, kind), width)
     yield from (kernels.rows(entry, kind) for entry in ROWS.values())
+    yield from (kernels.maxout(kind), kernels.maxout_backward(kind))
     yield from (kernels.mask(kind), kernels.mask_backward(kind), kernels.total(kind))
 
 
@@ -102,7 +103,7 @@ def _check(kernel: Kernel, assembler: Path, architecture: str) -> str:
         problem = done.stderr.strip() or "ptxas failed"
     elif any(int(number) for number in stack.groups()):
         problem = f"{stack[1]} bytes on the stack, {stack[2]} spilled"
-    elif not vectors and not re.search("strided|channels|rows|total", kernel.name):
+    elif not vectors and not re.search("strided|channels|rows|total|maxout", kernel.name):
         problem = "no vector loads"
     count = registers[1] if registers else "?"
     print(f"{kernel.name:52} {count:>3} registers, {vectors} vector loads {problem}", flush=True)

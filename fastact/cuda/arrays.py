@@ -179,7 +179,7 @@ def _dtype_name(typestr: str, array: Any) -> str:
     return f"byte-swapped {typestr}" if swapped else _NAMES.get(typestr[1:], typestr)
 
 
-_NAMES = {"f2": "float16", "f4": "float32", "f8": "float64", "u1": "uint8"}
+_NAMES = {"f2": "float16", "f4": "float32", "f8": "float64", "u1": "uint8", "i8": "int64"}
 
 
 def _device_of(array: Any) -> int:

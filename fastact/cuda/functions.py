@@ -15,6 +15,7 @@ from fastact.cuda.launch import (
     Elementwise,
     check_outputs,
     check_together,
+    elementwise_grid,
     rounded,
     row_grid,
     run,
@@ -27,7 +28,15 @@ __all__ = ["NAMES", "build"]
 _ENTRIES = [name for name in CATALOGUE if not name.startswith("_")]
 _FORMS = ("", "_", "_backward")
 _PLAIN = [name for name in _ENTRIES if name not in ("prelu", "rrelu")]
-_SPECIAL = ["crelu", "crelu_backward", "gelu", "gelu_", "gelu_backward"]
+_SPECIAL = [
+    "maxout",
+    "maxout_backward",
+    "crelu",
+    "crelu_backward",
+    "gelu",
+    "gelu_",
+    "gelu_backward",
+]
 _SPECIAL += ["geglu", "geglu_", "geglu_backward", "glu", "glu_backward"]
 _SPECIAL += [f"{name}{form}" for name in ("prelu", "rrelu") for form in ("", "_", "_backward")]
 _SPECIAL += [f"{name}{form}" for name in ("softmax", "log_softmax") for form in _FORMS]
@@ -412,9 +421,7 @@ def rrelu_backward(
 
 
 def _halves(function: str, of: View, axis: int) -> tuple[View, View]:
-    if not -len(of.shape) <= axis < len(of.shape):
-        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {of.shape}")
-    axis %= len(of.shape)
+    axis = _axis(function, axis, of.shape)
     length = of.shape[axis]
     if length % 2:
         raise ValueError(
@@ -490,9 +497,7 @@ def _rows(function: str, name: str, given: dict[str, Any], axis: int, out: Any, 
     views = {key: arrays.view(function, key, array) for key, array in given.items()}
     like, of = next(iter(given.values())), next(iter(views.values()))
     shape = of.shape
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {shape}")
-    axis %= len(shape)
+    axis = _axis(function, axis, shape)
     result = _result(like, of, shape, out, stream)
     target = {"out": arrays.view(function, "out", result)}
     for key, other in (views | target).items():
@@ -550,6 +555,82 @@ def log_softmax_backward(
     return _rows(name, name, {"grad": grad, "y": y}, axis, out, stream)
 
 
+# --- maxout -------------------------------------------------------------------------------------
+
+_maxout_kernel = functools.cache(lambda make, kind: make(kind))
+
+
+def _axis(function: str, axis: int, shape: tuple[int, ...]) -> int:
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {shape}")
+    return axis % len(shape)
+
+
+def _run_maxout(
+    function: str,
+    make: Any,
+    x: View,
+    y: View,
+    indices: Any,
+    shape: tuple[int, ...],
+    axis: int,
+    stream: Any,
+) -> None:
+    """Run one of the two kernels; ``shape`` is that of the array with the axis."""
+    at = arrays.memory(function, "indices", indices)
+    small = (*shape[:axis], *shape[axis + 1 :])
+    if at.dtype != "int64" or at.shape != small or at.device != x.device:
+        raise ValueError(
+            f"{function}: indices must be int64 of shape {small} on GPU {x.device}, got {at.dtype} "
+            f"of shape {at.shape} on GPU {at.device}"
+        )
+    gaps = at.strides not in (None, arrays.contiguous_strides(small, 8))
+    if gaps or not (x.contiguous and y.contiguous):
+        raise ValueError(f"{function}: an array has gaps between its elements; copy it first")
+    check_together(function, {"x": x, "out": y})
+    if math.prod(shape):
+        rows = math.prod(small)
+        grid, block = elementwise_grid(rows, x.device)
+        on = arrays.launch_stream([x, y], stream)
+        sizes = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+        kernel = _maxout_kernel(make, x.kind)
+        run(kernel, grid, block, on, x.device, x.pointer, y.pointer, at.pointer, *sizes)
+
+
+def maxout(
+    x: Any, axis: int = -1, out: tuple[Any, Any] = (None, None), stream: Any = None
+) -> tuple[Any, Any]:
+    """The largest element of each row along an axis, and where it is: ``fastact.maxout``."""
+    function = "maxout"
+    of = arrays.view(function, "x", x)
+    axis = _axis(function, axis, of.shape)
+    if of.shape[axis] == 0:
+        raise ValueError(f"maxout: axis {axis} of x has no elements, its shape is {of.shape}")
+    shape = (*of.shape[:axis], *of.shape[axis + 1 :])
+    with arrays.allocating_on(x, stream):
+        values = arrays.empty(x, of, shape) if out[0] is None else out[0]
+        indices = arrays.empty(x, of, shape, "int64") if out[1] is None else out[1]
+    target = arrays.view(function, "out[0]", values)
+    check_outputs(function, {"out[0]": target}, [of] * (out[0] is not None), shape)
+    _run_maxout(function, kernels.maxout, of, target, indices, of.shape, axis, stream)
+    return arrays.finished(x, values), arrays.finished(x, indices)
+
+
+def maxout_backward(
+    grad: Any, indices: Any, pieces: int, axis: int = -1, out: Any = None, stream: Any = None
+) -> Any:
+    """Gradient of ``maxout``: grad where the largest was, else 0; ``pieces`` elements a row."""
+    function = "maxout_backward"
+    of = arrays.view(function, "grad", grad)
+    axis = _axis(function, axis, (*of.shape, pieces))
+    shape = (*of.shape[:axis], pieces, *of.shape[axis:])
+    result = _result(grad, of, shape, out, stream)
+    target = arrays.view(function, "out", result)
+    check_outputs(function, {"out": target}, [of] * (out is not None), shape)
+    _run_maxout(function, kernels.maxout_backward, of, target, indices, shape, axis, stream)
+    return arrays.finished(grad, result) if out is None else out
+
+
 # --- crelu --------------------------------------------------------------------------------------
 
 
@@ -562,9 +643,7 @@ def _crelu_kernel(name: str) -> Elementwise:
 def crelu(x: Any, axis: int = -1, out: Any = None, stream: Any = None) -> Any:
     """relu(x) and relu(-x), one after the other along an axis, as ``fastact.crelu``."""
     of = arrays.view("crelu", "x", x)
-    if not -len(of.shape) <= axis < len(of.shape):
-        raise ValueError(f"crelu: there is no axis {axis} in an array of shape {of.shape}")
-    axis %= len(of.shape)
+    axis = _axis("crelu", axis, of.shape)
     shape = (*of.shape[:axis], 2 * of.shape[axis], *of.shape[axis + 1 :])
     result = _result(x, of, shape, out, stream)
     target = arrays.view("crelu", "out", result)

@@ -55,6 +55,8 @@ __all__ = [
     "linear",
     "mask",
     "mask_backward",
+    "maxout",
+    "maxout_backward",
     "rows",
     "strided",
     "total",
@@ -568,6 +570,55 @@ while count > 1:
 cuda.syncthreads()
 t = partial[0]
 cuda.syncthreads()""".splitlines()
+
+
+def maxout(kind: Kind) -> Kernel:
+    """The largest of a row and where it is: a thread takes a row, since rows are short.
+
+    Arguments: addresses of x, values and indices (int64); elements before the axis that rows lie
+    along, along it, and after it.
+    """
+    value = f"T({call(kind.load, 'element')})"
+    body = f"""\
+best = load_one(x + start, S)
+element = best
+a = {value}
+at = int64(0)
+j = int64(1)
+while j < length:
+    element = load_one(x + start + {kind.itemsize} * after * j, S)
+    b = {value}
+    better = (b > a) | ((b != b) & (a == a))
+    best, a, at = select(better, element, best), select(better, b, a), select(better, j, at)
+    j += 1
+store_one(y + {kind.itemsize} * row, best)
+store_one(indices + 8 * row, int64(at))"""
+    return _row_each("maxout", kind, body)
+
+
+def maxout_backward(kind: Kind) -> Kernel:
+    """The gradient where the largest was, else 0; arguments are grad, result and indices."""
+    body = f"""\
+grad = load_one(x + {kind.itemsize} * row, S)
+at = load_one(indices + 8 * row, int64)
+j = int64(0)
+while j < length:
+    store_one(y + start + {kind.itemsize} * after * j, select(j == at, grad, S(0)))
+    j += 1"""
+    return _row_each("maxout_backward", kind, body)
+
+
+def _row_each(name: str, kind: Kind, body: str) -> Kernel:
+    source = f"""\
+def kernel(x, y, indices, before, length, after):
+    threads = cuda.gridsize(1)
+    row = cuda.grid(1)
+    while row < before * after:
+        start = {kind.itemsize} * (row // after * length * after + row % after)
+{_indented(body.splitlines(), 8)}
+        row += threads
+"""
+    return Kernel(f"{name}_{kind.name}", kind, source, ("int64",) * 6)
 
 
 # --- masks --------------------------------------------------------------------------------------

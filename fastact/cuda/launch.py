@@ -13,7 +13,15 @@ from fastact.cuda.arrays import View
 from fastact.cuda.kernels import IN_FLIGHT, THREADS, Kernel
 from fastact.dtypes import Kind
 
-__all__ = ["Elementwise", "check_outputs", "check_together", "rounded", "row_grid", "run"]
+__all__ = [
+    "Elementwise",
+    "check_outputs",
+    "check_together",
+    "elementwise_grid",
+    "rounded",
+    "row_grid",
+    "run",
+]
 
 
 def check_together(function: str, views: dict[str, View]) -> None:
