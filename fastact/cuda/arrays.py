@@ -32,6 +32,7 @@ __all__ = [
     "memory",
     "overlaps",
     "view",
+    "without_gaps",
     "zeros",
 ]
 
@@ -60,9 +61,7 @@ class View:
     @property
     def contiguous(self) -> bool:
         """Whether elements lie one after the other, in C's order."""
-        return self.size == 0 or _squeezed(self.shape, self.strides) == _squeezed(
-            self.shape, contiguous_strides(self.shape, self.kind.itemsize)
-        )
+        return without_gaps(self.shape, self.strides, self.kind.itemsize)
 
     def part(self, axis: int, start: int, length: int) -> View:
         """Some of the elements along an axis."""
@@ -84,8 +83,12 @@ def contiguous_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     return tuple(strides[: len(shape)])
 
 
-def _squeezed(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int, int]]:
-    return [pair for pair in zip(shape, strides, strict=True) if pair[0] != 1]
+def without_gaps(shape: tuple[int, ...], strides: tuple[int, ...] | None, itemsize: int) -> bool:
+    """Whether elements lie one after the other, in C's order; ``strides`` None: they do."""
+    if strides is None or 0 in shape:
+        return True
+    expected = contiguous_strides(shape, itemsize)
+    return all(n == 1 or a == b for n, a, b in zip(shape, strides, expected, strict=True))
 
 
 # --- other libraries ----------------------------------------------------------------------------

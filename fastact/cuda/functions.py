@@ -584,8 +584,7 @@ def _run_maxout(
             f"{function}: indices must be int64 of shape {small} on GPU {x.device}, got {at.dtype} "
             f"of shape {at.shape} on GPU {at.device}"
         )
-    gaps = at.strides not in (None, arrays.contiguous_strides(small, 8))
-    if gaps or not (x.contiguous and y.contiguous):
+    if not (arrays.without_gaps(small, at.strides, 8) and x.contiguous and y.contiguous):
         raise ValueError(f"{function}: an array has gaps between its elements; copy it first")
     check_together(function, {"x": x, "out": y})
     if math.prod(shape):

@@ -340,7 +340,7 @@ def _eight(
     wanted = ((of.size + 7) // 8,)
     if bits.dtype != "uint8":
         raise TypeError(f"{function}: mask must be of dtype uint8, got {bits.dtype}")
-    if bits.shape != wanted or (bits.strides not in (None, (1,)) and wanted[0] > 1):
+    if bits.shape != wanted or not arrays.without_gaps(wanted, bits.strides, 1):
         raise ValueError(f"{function}: mask must have shape {wanted} and no gaps, got {bits.shape}")
     if bits.device != of.device:
         raise ValueError(f"{function}: {name} is on GPU {of.device}, but mask on GPU {bits.device}")
