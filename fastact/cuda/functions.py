@@ -13,9 +13,12 @@ from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
 from fastact.cuda.launch import (
     Elementwise,
+    axis_number,
     check_outputs,
     check_together,
+    check_without_gaps,
     elementwise_grid,
+    output,
     rounded,
     row_grid,
     run,
@@ -421,7 +424,7 @@ def rrelu_backward(
 
 
 def _halves(function: str, of: View, axis: int) -> tuple[View, View]:
-    axis = _axis(function, axis, of.shape)
+    axis = axis_number(function, axis, of.shape)
     length = of.shape[axis]
     if length % 2:
         raise ValueError(
@@ -429,14 +432,6 @@ def _halves(function: str, of: View, axis: int) -> tuple[View, View]:
             f"{of.shape}"
         )
     return of.part(axis, 0, length // 2), of.part(axis, length // 2, length // 2)
-
-
-def _result(like: Any, of: View, shape: tuple[int, ...], out: Any, stream: Any) -> Any:
-    """The output, made if it is not given."""
-    if out is not None:
-        return out
-    with arrays.allocating_on(like, stream):
-        return arrays.empty(like, of, shape)
 
 
 def _on_views(
@@ -452,8 +447,8 @@ def _on_views(
     for given in inputs:
         if given.shape != inputs[0].shape:
             raise ValueError(f"{function}: shapes {given.shape} and {inputs[0].shape} differ")
-    for name, output in outputs.items():  # which are apart from each other
-        check_outputs(function, {name: output}, [] if separate else inputs, inputs[0].shape)
+    for name, target in outputs.items():  # which are apart from each other
+        check_outputs(function, {name: target}, [] if separate else inputs, inputs[0].shape)
     on = arrays.launch_stream([*inputs, *outputs.values()], stream)
     kernel(inputs, list(outputs.values()), (), on)
 
@@ -462,7 +457,7 @@ def glu(x: Any, axis: int = -1, out: Any = None, stream: Any = None) -> Any:
     """a * sigmoid(b), a and b being the halves of x along an axis, as ``fastact.glu``."""
     of = arrays.view("glu", "x", x)
     up, gate = _halves("glu", of, axis)
-    result = _result(x, of, up.shape, out, stream)
+    result = output(x, of, up.shape, out, stream)
     target = {"out": arrays.view("glu", "out", result)}
     _on_views("glu", _gated_kernel("_glu", False), (gate, up), target, stream, out is None)
     return arrays.finished(x, result) if out is None else out
@@ -473,7 +468,7 @@ def glu_backward(grad: Any, x: Any, axis: int = -1, out: Any = None, stream: Any
     function = "glu_backward"
     of = arrays.view(function, "x", x)
     up, gate = _halves(function, of, axis)
-    result = _result(x, of, of.shape, out, stream)
+    result = output(x, of, of.shape, out, stream)
     target = arrays.view(function, "out", result)
     if target.shape != of.shape:
         raise ValueError(f"{function}: out must have shape {of.shape}, got {target.shape}")
@@ -497,14 +492,13 @@ def _rows(function: str, name: str, given: dict[str, Any], axis: int, out: Any, 
     views = {key: arrays.view(function, key, array) for key, array in given.items()}
     like, of = next(iter(given.values())), next(iter(views.values()))
     shape = of.shape
-    axis = _axis(function, axis, shape)
-    result = _result(like, of, shape, out, stream)
+    axis = axis_number(function, axis, shape)
+    result = output(like, of, shape, out, stream)
     target = {"out": arrays.view(function, "out", result)}
     for key, other in (views | target).items():
         if other.shape != shape:
             raise ValueError(f"{function}: {key} must have shape {shape}, got {other.shape}")
-        if not other.contiguous:
-            raise ValueError(f"{function}: {key} has gaps between its elements; copy it first")
+    check_without_gaps(function, views | target)
     check_together(function, views | target)
     check_outputs(function, target, list(views.values()) * (out is not None), shape)
     before, length, after = (
@@ -560,12 +554,6 @@ def log_softmax_backward(
 _maxout_kernel = functools.cache(lambda make, kind: make(kind))
 
 
-def _axis(function: str, axis: int, shape: tuple[int, ...]) -> int:
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {shape}")
-    return axis % len(shape)
-
-
 def _run_maxout(
     function: str,
     make: Any,
@@ -602,7 +590,7 @@ def maxout(
     """The largest element of each row along an axis, and where it is: ``fastact.maxout``."""
     function = "maxout"
     of = arrays.view(function, "x", x)
-    axis = _axis(function, axis, of.shape)
+    axis = axis_number(function, axis, of.shape)
     if of.shape[axis] == 0:
         raise ValueError(f"maxout: axis {axis} of x has no elements, its shape is {of.shape}")
     shape = (*of.shape[:axis], *of.shape[axis + 1 :])
@@ -621,9 +609,9 @@ def maxout_backward(
     """Gradient of ``maxout``: grad where the largest was, else 0; ``pieces`` elements a row."""
     function = "maxout_backward"
     of = arrays.view(function, "grad", grad)
-    axis = _axis(function, axis, (*of.shape, pieces))
+    axis = axis_number(function, axis, (*of.shape, pieces))
     shape = (*of.shape[:axis], pieces, *of.shape[axis:])
-    result = _result(grad, of, shape, out, stream)
+    result = output(grad, of, shape, out, stream)
     target = arrays.view(function, "out", result)
     check_outputs(function, {"out": target}, [of] * (out is not None), shape)
     _run_maxout(function, kernels.maxout_backward, of, target, indices, shape, axis, stream)
@@ -642,9 +630,9 @@ def _crelu_kernel(name: str) -> Elementwise:
 def crelu(x: Any, axis: int = -1, out: Any = None, stream: Any = None) -> Any:
     """relu(x) and relu(-x), one after the other along an axis, as ``fastact.crelu``."""
     of = arrays.view("crelu", "x", x)
-    axis = _axis("crelu", axis, of.shape)
+    axis = axis_number("crelu", axis, of.shape)
     shape = (*of.shape[:axis], 2 * of.shape[axis], *of.shape[axis + 1 :])
-    result = _result(x, of, shape, out, stream)
+    result = output(x, of, shape, out, stream)
     target = arrays.view("crelu", "out", result)
     if target.shape != shape:
         raise ValueError(f"crelu: out must have shape {shape}, got {target.shape}")
@@ -659,7 +647,7 @@ def crelu_backward(grad: Any, x: Any, axis: int = -1, out: Any = None, stream: A
     function = "crelu_backward"
     of = arrays.view(function, "x", x)
     halves = _halves(function, arrays.view(function, "grad", grad), axis)
-    result = _result(x, of, of.shape, out, stream)
+    result = output(x, of, of.shape, out, stream)
     target = {"out": arrays.view(function, "out", result)}
     kernel = _crelu_kernel("_crelu_backward")
     _on_views(function, kernel, (*halves, of), target, stream, out is None)

@@ -248,9 +248,7 @@ def _fused(
     first = next(iter(given))
     like, of = given[first], views[first]
     shape, kind = of.shape, of.kind
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {shape}")
-    axis %= len(shape)
+    axis = launch.axis_number(function, axis, shape)
     before, channels, after = (math.prod(part) for part in _split(shape, axis))
     for name, other in views.items():
         if other.shape != shape:
@@ -280,9 +278,7 @@ def _fused(
             totals = arrays.empty(like, of, (channels,))
             sums = arrays.empty(like, of, (parts * channels,), kind.compute)
     target = arrays.view(function, "out", result)
-    for name, other in (views | {"out": target}).items():
-        if not other.contiguous:
-            raise ValueError(f"{function}: {name} has gaps between its elements; copy it first")
+    launch.check_without_gaps(function, views | {"out": target})
     launch.check_together(function, views | {"out": target})
     launch.check_outputs(function, {"out": target}, list(views.values()) * (out is not None), shape)
 
@@ -344,16 +340,11 @@ def _eight(
         raise ValueError(f"{function}: mask must have shape {wanted} and no gaps, got {bits.shape}")
     if bits.device != of.device:
         raise ValueError(f"{function}: {name} is on GPU {of.device}, but mask on GPU {bits.device}")
-    result = out
-    if out is None:
-        with arrays.allocating_on(given, stream):
-            result = arrays.empty(given, of, of.shape)
+    result = launch.output(given, of, of.shape, out, stream)
     target = arrays.view(function, "out", result)
     launch.check_together(function, {name: of, "out": target})
     launch.check_outputs(function, {"out": target}, [of] * (out is not None), of.shape)
-    for label, view in ((name, of), ("out", target)):
-        if not view.contiguous:
-            raise ValueError(f"{function}: {label} has gaps between its elements; copy it first")
+    launch.check_without_gaps(function, {name: of, "out": target})
     if of.size:
         aligned = of.pointer % 16 == 0 and target.pointer % 16 == 0
         grid, block = launch.elementwise_grid((of.size + 7) // 8, of.device)

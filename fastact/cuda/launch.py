@@ -15,9 +15,12 @@ from fastact.dtypes import Kind
 
 __all__ = [
     "Elementwise",
+    "axis_number",
     "check_outputs",
     "check_together",
+    "check_without_gaps",
     "elementwise_grid",
+    "output",
     "rounded",
     "row_grid",
     "run",
@@ -58,6 +61,28 @@ def check_outputs(
                 f"{function}: {name} shares memory with another argument, and not element by "
                 f"element"
             )
+
+
+def check_without_gaps(function: str, views: dict[str, View]) -> None:
+    """Raises unless each has its elements one after the other."""
+    for name, view in views.items():
+        if not view.contiguous:
+            raise ValueError(f"{function}: {name} has gaps between its elements; copy it first")
+
+
+def axis_number(function: str, axis: int, shape: tuple[int, ...]) -> int:
+    """The axis counted from the front. Raises ValueError if there is none."""
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {shape}")
+    return axis % len(shape)
+
+
+def output(like: Any, of: View, shape: tuple[int, ...], out: Any, stream: Any) -> Any:
+    """The output, made if it is not given."""
+    if out is not None:
+        return out
+    with arrays.allocating_on(like, stream):
+        return arrays.empty(like, of, shape)
 
 
 def rounded(parameters: Sequence[Any], kind: Kind) -> list[Any]:
