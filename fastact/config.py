@@ -7,7 +7,7 @@ import os
 import platform
 
 from fastact import memory
-from fastact.cpu import compiler, machine, pool
+from fastact.cpu import compiler, machine, pool, target
 
 __all__ = ["configuration", "kernel_cache", "package_version", "show_config"]
 
@@ -18,7 +18,7 @@ def configuration() -> dict[str, str]:
         "fastact": package_version("fastact"),
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **{name: package_version(name) for name in ("numpy", "numba", "llvmlite", "ml_dtypes")},
-        "CPU": compiler.cpu_name(),
+        "CPU": target.cpu_name(),
         "vector extensions": " ".join(_vector_extensions()) or "baseline",
         "last-level cache": f"{machine.last_level_cache() >> 20} MiB",
         "threads": f"{pool.get_num_threads()} "
@@ -83,5 +83,5 @@ def package_version(package: str) -> str:
 
 def _vector_extensions() -> list[str]:
     wanted = ("sse2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "neon", "sve")
-    enabled = set(compiler.cpu_features().split(","))
+    enabled = set(target.cpu_features().split(","))
     return [name for name in wanted if f"+{name}" in enabled]

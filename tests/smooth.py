@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +16,10 @@ import numba
 import numpy as np
 import scipy.special
 
-from fastact.cpu.compiler import cpu_features
+from fastact.cpu.target import traits
 
 #: Where products are rounded before something is added to them, everything is rounded more often.
-FUSED = "+fma" in cpu_features().split(",") or platform.machine().lower() in ("arm64", "aarch64")
+FUSED = "fma" in traits()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from fastact import warmup
     from fastact.config import kernel_cache
-    from fastact.cpu import compiler, machine
+    from fastact.cpu import compiler, machine, target
 
     try:
         for name in options.names:
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         return 1
     finally:
         seconds = time.perf_counter() - start
-        print(f"compiled {compiled} kernels for {compiler.cpu_name()} in {seconds:.1f} s")
+        print(f"compiled {compiled} kernels for {target.cpu_name()} in {seconds:.1f} s")
         print(f"{there} were there already")
         print(f"cache: {kernel_cache()}")
     return 0

@@ -26,9 +26,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-X86 = platform.machine().lower() in ("x86_64", "amd64")
+from fastact.cpu.target import cpu_features, cpu_name
 
-__all__ = ["X86", "Unit", "cache_directory", "cpu_features", "cpu_name", "load", "prepare"]
+__all__ = ["Unit", "cache_directory", "load", "prepare"]
 
 #: Held while anything is loaded, set up or forked. One lock: there is no order to get wrong.
 lock = threading.RLock()
@@ -55,7 +55,7 @@ class Unit:
         digest = hashlib.sha256()
         for part in (self.name, self.text, *_environment()):
             digest.update(part.encode() + b"\0")
-        for module in (__name__, *self.modules):
+        for module in (__name__, "fastact.cpu.target", *self.modules):
             digest.update(_module_text(module) + b"\0")
         return digest.hexdigest()[:32]
 
@@ -105,23 +105,6 @@ def cache_directory() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "fastact"
-
-
-@functools.cache
-def cpu_name() -> str:
-    """LLVM's name of the CPU compiled for; ``NUMBA_CPU_NAME`` overrides it, as for Numba."""
-    return os.environ.get("NUMBA_CPU_NAME") or _llvm().get_host_cpu_name()
-
-
-@functools.cache
-def cpu_features() -> str:
-    """LLVM's feature string of the CPU compiled for, by the same rules as Numba's."""
-    chosen = os.environ.get("NUMBA_CPU_FEATURES")
-    if chosen is not None:
-        return chosen
-    if cpu_name() == "generic":
-        return ""
-    return _llvm().get_host_cpu_features().flatten()
 
 
 @functools.cache

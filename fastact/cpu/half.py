@@ -9,18 +9,17 @@ Importing this module imports Numba.
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 from numba import float32, njit, uint16, uint32
 
-from fastact.cpu.compiler import X86, cpu_features, cpu_name
 from fastact.cpu.intrinsics import (
     float16_to_float32,
     float32_bits,
     float32_from_bits,
     float32_to_float16,
 )
+from fastact.cpu.target import traits
 
 INFINITY = 0x7F800000  # the bits of a float32
 SIGN = 0x80000000
@@ -70,11 +69,7 @@ def portable_store_float16(value):
     return uint16(result | uint32(sign >> uint32(16)))
 
 
-def _has_conversion() -> bool:
-    if not X86:
-        return platform.machine().lower() in ("arm64", "aarch64")
-    return "+f16c" in cpu_features().split(",") and cpu_name() != "generic"
+_HAS_CONVERSION = "f16c" in traits()
 
-
-load_float16: Any = float16_to_float32 if _has_conversion() else portable_load_float16
-store_float16: Any = float32_to_float16 if _has_conversion() else portable_store_float16
+load_float16: Any = float16_to_float32 if _HAS_CONVERSION else portable_load_float16
+store_float16: Any = float32_to_float16 if _HAS_CONVERSION else portable_store_float16

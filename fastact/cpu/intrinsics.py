@@ -8,7 +8,6 @@ Importing this module imports Numba; only code that is about to be compiled does
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 from llvmlite import ir
@@ -16,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastact.cpu.compiler import X86, cpu_features
+from fastact.cpu.target import ARM, X86, traits
 
 #: ``void (char **args, npy_intp *dimensions, npy_intp *steps, void *data)``
 LOOP_SIGNATURE = types.void(
@@ -300,7 +299,7 @@ def pause(typingctx):
     def codegen(context, builder, signature, arguments):
         if X86:
             _llvm_call(builder, "llvm.x86.sse2.pause", _void, [])
-        elif platform.machine().lower() in ("arm64", "aarch64"):
+        elif ARM:
             _llvm_call(builder, "llvm.aarch64.hint", _void, [ir.Constant(ir.IntType(32), 1)])
         return context.get_dummy_value()
 
@@ -395,7 +394,7 @@ def stream_fence(typingctx):
 # --- arithmetic of elementary functions -----------------------------------------------------------
 
 #: Without it LLVM would call a function of libm for each element.
-_FMA = platform.machine().lower() in ("arm64", "aarch64") or "+fma" in cpu_features().split(",")
+_FMA = "fma" in traits()
 
 #: Bits of the mantissa, bias of the exponent.
 _FORMATS = {types.float32: (23, 127), types.float64: (52, 1023)}

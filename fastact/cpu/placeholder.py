@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from fastact.cpu.compiler import X86
+from fastact.cpu.target import X86
 
 __all__ = ["LOOP_TYPE", "address_of", "placeholder"]
 
