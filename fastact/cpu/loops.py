@@ -23,6 +23,7 @@ from fastact.activations import Activation
 from fastact.cpu import elementary
 from fastact.cpu.coefficients import COEFFICIENTS
 from fastact.cpu.compiler import Unit
+from fastact.cpu.target import traits
 from fastact.dtypes import Kind
 
 __all__ = [
@@ -267,9 +268,27 @@ def _called(function: str, *arguments: ast.expr) -> ast.Call:
 def _unit(name: str, functions: str, operands: Operands) -> Unit:
     kind = operands.kind
     # Polynomials make a formula long.
-    text = f"{functions}\n{_loop(operands, interleaved='fma(' in functions)}"
-
+    long = "fma(" in functions
+    if "avx512" in traits() and kind.compute in ("float32", "float64"):
+        return _unit_of_vectors(name, functions, operands, together=4)
+    text = f"{functions}\n{_loop(operands, interleaved=long)}"
     return unit_of_source(name, text, operands.kinds, kind.compute)
+
+
+def _unit_of_vectors(name: str, functions: str, operands: Operands, together: int) -> Unit:
+    """What compiles a loop of explicit vectors (see ``vectors``)."""
+    kinds, compute = operands.kinds, operands.kind.compute
+    names = _value_names(operands)
+
+    def emitted() -> dict[str, Any]:
+        from fastact.cpu import vectors
+
+        of = vectors.Elementwise(functions, tuple(names), tuple(kinds), compute, together)
+        return vectors.intrinsics(of)
+
+    loop = _loop_of_vectors(operands)
+    text = f"# {together} vectors in turn\n{functions}\n{loop}"
+    return unit_of_source(name, text, kinds, compute, functions=loop, more=emitted)
 
 
 #: Types that a source text may name.
@@ -283,11 +302,14 @@ def unit_of_source(
     compute: str,
     arrays: Mapping[str, tuple[str, int]] | None = None,
     module: str = "fastact.cpu.loops",
+    functions: str | None = None,
+    more: Callable[[], dict[str, Any]] = dict,
 ) -> Unit:
     """What compiles the function ``loop`` of a source text.
 
     ``kinds`` are those of the operands; ``arrays`` are the types and lengths of arrays on the
     stack, by the names of the functions that give them; ``module`` is the one that made the text.
+    Of a text that is not all for Numba, ``functions`` is what is; it may name what ``more`` gives.
     """
 
     def build() -> tuple[Callable[..., Any], Any]:
@@ -315,33 +337,69 @@ def unit_of_source(
                 no_cpython_wrapper=True,
                 no_cfunc_wrapper=True,
             ),
+            **more(),
         }
-        exec(compile(text, f"<fastact {name}>", "exec"), namespace)
+        exec(compile(functions or text, f"<fastact {name}>", "exec"), namespace)
         return namespace["loop"], intrinsics.LOOP_SIGNATURE
 
-    helpers = ("loops", "intrinsics", "half")
+    helpers = ("loops", "intrinsics", "half", "arithmetic", "vectors")
     modules = (module, "fastact.dtypes", *(f"fastact.cpu.{helper}" for helper in helpers))
     return Unit(name, build, modules, text)
 
 
-def _loop(operands: Operands, interleaved: bool) -> str:
-    kinds = operands.kinds
-    inputs, outputs = range(operands.inputs), range(operands.inputs, len(kinds))
-    arrays, parameters = inputs[: operands.arrays], inputs[operands.arrays :]
-    size = operands.kind.itemsize
+def _value_names(operands: Operands) -> list[str]:
+    """The functions that a loop's source has, one for each output."""
+    outputs = operands.outputs
+    return ["value"] if outputs == 1 else [f"value{k}" for k in range(outputs)]
+
+
+def _opening(operands: Operands) -> list[str]:
     lines = [
         "def loop(args, dimensions, steps, data):",
         "    n = dimensions[0]",
         "    if n < 1:",
         "        return",
     ]
-    for k, kind in enumerate(kinds):
+    for k, kind in enumerate(operands.kinds):
         lines += [f"    a{k} = operand(args, {k}, {kind.storage})", f"    s{k} = steps[{k}]"]
+    return lines
+
+
+def _contiguous(operands: Operands, contiguous: range, scalars: range) -> str:
+    """A condition: these inputs and the outputs are contiguous, ``scalars`` are single numbers."""
+    size = operands.kind.itemsize
+    outputs = range(operands.inputs, len(operands.kinds))
+    tests = [f"s{k} == {size}" for k in (*contiguous, *outputs)]
+    tests += [f"s{k} == 0" for k in scalars]
+    pairs = [(k, out) for out in outputs for k in (*contiguous, *outputs) if k < out]
+    tests += [f"same_or_apart(a{k}, a{out}, n * {size})" for k, out in pairs]
+    return " and ".join(tests)
+
+
+def _loop_of_vectors(operands: Operands) -> str:
+    inputs = range(operands.inputs)
+    paths = [(inputs[: operands.arrays], inputs[operands.arrays :])]
+    if operands.weights and operands.parameter_kind is None:
+        paths.append((inputs, range(0)))
+    lines = _opening(operands)
+    for contiguous, scalars in paths:
+        lines += [
+            f"    if {_contiguous(operands, contiguous, scalars)}:",
+            f"        vectors(args, n, {sum(1 << k for k in scalars)})",
+            "        return",
+        ]
+    return "\n".join([*lines, "    elements(args, steps, n)"]) + "\n"
+
+
+def _loop(operands: Operands, interleaved: bool) -> str:
+    kinds = operands.kinds
+    inputs, outputs = range(operands.inputs), range(operands.inputs, len(kinds))
+    arrays, parameters = inputs[: operands.arrays], inputs[operands.arrays :]
+    lines = _opening(operands)
 
     def loop(read: Callable[[int], str], write: Callable[[int, str], str]) -> list[str]:
         values = ", ".join(f"x{k}" for k in inputs)
-        functions = ["value"] if len(outputs) == 1 else [f"value{k}" for k in range(len(outputs))]
-        results = [f"T({function}({values}))" for function in functions]
+        results = [f"T({function}({values}))" for function in _value_names(operands)]
         # Everything is read before anything is written: an output may be one of the inputs.
         return [
             "for i in range(n):",
@@ -354,10 +412,6 @@ def _loop(operands: Operands, interleaved: bool) -> str:
         ]
 
     def fast_path(contiguous: range, scalars: range) -> list[str]:
-        tests = [f"s{k} == {size}" for k in (*contiguous, *outputs)]
-        tests += [f"s{k} == 0" for k in scalars]
-        pairs = [(k, out) for out in outputs for k in (*contiguous, *outputs) if k < out]
-        tests += [f"same_or_apart(a{k}, a{out}, n * {size})" for k, out in pairs]
         path = [f"v{k} = {_value(kinds[k], f'a{k}[0]')}" for k in scalars]
 
         def read(k: int) -> str:
@@ -375,7 +429,8 @@ def _loop(operands: Operands, interleaved: bool) -> str:
                 ]
         path += loop(read, lambda k, y: f"store(a{k}, i, {y})")
         path += ["    interleaved()" if interleaved else "    independent()", "return"]
-        return [f"    if {' and '.join(tests)}:", *(f"        {line}" for line in path)]
+        tests = _contiguous(operands, contiguous, scalars)
+        return [f"    if {tests}:", *(f"        {line}" for line in path)]
 
     lines += fast_path(arrays, parameters)
     if operands.weights and operands.parameter_kind is None:

@@ -1,0 +1,62 @@
+"""Elementary functions for vectors of 512 bits, where they differ from those of ``elementary``.
+
+They are templates like those, of float32 only. ``piecewise(x, index, NAME)`` is a polynomial of x
+less a center, with center and coefficients that the bits of ``index`` choose among 32: two
+registers hold a table, and looking all elements of a vector up takes one instruction. That is
+faster than an exponential and a division, and a center is a number of which the function nearly is
+a float32, so that little is lost. A quotient whose error the result can bear is not mended.
+"""
+# mypy: disable-error-code="no-untyped-def, name-defined, no-untyped-call"
+# ruff: noqa: F821
+
+from __future__ import annotations
+
+__all__: list[str] = []
+
+
+def hyperbolic_tangent(x):
+    t = abs(x)
+    inside = TANH_TOP if t > TANH_TOP else t
+    index = TANH_FIRST if inside < TANH_FIRST else inside
+    return copysign(piecewise(inside, index, TANH), x)
+
+
+def sigmoid_times(x, y):
+    t = -abs(x)
+    e = exp(t)
+    tail = e * y / (1 + e)
+    return y - tail if x > 0 else tail
+
+
+def logistic_tail_times(x, low, y):
+    below = -x
+    inside = EXP_BOTTOM if below < EXP_BOTTOM else below
+    p = exp_fraction(inside, -low)
+    q = y / (1 + scale(1 + p, exp_rounded(inside)))
+    return scale(fma(q, p, q), exp_rounded(inside))
+
+
+def logistic_slope(x, low, u, one):
+    below = -x
+    inside = EXP_BOTTOM if below < EXP_BOTTOM else below
+    p = exp_fraction(inside, -low)
+    q = 1 / (1 + scale(1 + p, exp_rounded(inside)))
+    return scale(fma(q, p, q) * fma(-u, q, one), exp_rounded(inside))
+
+
+def normal_tail_product(t):
+    inside = MILLS_TOP if t > MILLS_TOP else t
+    half = -0.5 * inside
+    square = half * inside
+    p = exp_fraction(square, product_low(half, inside, square))
+    y = piecewise(inside, 1 + inside, MILLS_PRODUCT)
+    return scale(fma(y, p, y), exp_rounded(square))
+
+
+def normal_slope(t):
+    inside = MILLS_TOP if t > MILLS_TOP else t
+    half = -0.5 * inside
+    square = half * inside
+    p = exp_fraction(square, product_low(half, inside, square))
+    y = piecewise(inside, 1 + inside, MILLS_SLOPES)
+    return scale(fma(y, p, y), exp_rounded(square))
