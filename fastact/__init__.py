@@ -14,19 +14,19 @@ a kernel when it is first called, and compiled kernels are kept on disk.
 import os as _os
 from typing import Any
 
-from fastact import public as _public
+from fastact.public import names as _names
 
 __version__ = "0.1.0"
-__all__ = [*_public.NAMES, "__version__"]
+__all__ = [*_names.NAMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     # Two threads may build the same name at once: the first result stays, so that it is one object.
-    return globals().setdefault(name, _public.build(name))
+    return globals().setdefault(name, _names.build(name))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_public.NAMES})
+    return sorted({*globals(), *_names.NAMES})
 
 
 if _os.environ.get("FASTACT_MEMORY"):

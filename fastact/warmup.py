@@ -7,15 +7,17 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 
-from fastact import fused, public
-from fastact.activations import ALIASES
-from fastact.cpu import compiler, native, ufunc
-from fastact.dtypes import FLOATS, INTEGERS
+from fastact import fused
+from fastact.catalogue import ALIASES
+from fastact.catalogue.dtypes import FLOATS, INTEGERS
+from fastact.cpu import compiler, shared, ufunc
+from fastact.memory import compiled
+from fastact.public import names
 
 __all__ = ["DTYPES", "FUNCTIONS", "compile_all", "units"]
 
 FUSED = "fused"
-FUNCTIONS = [*public.FUNCTIONS, FUSED]
+FUNCTIONS = [*names.FUNCTIONS, FUSED]
 
 DTYPES = sorted({kind.name for kind in [*FLOATS.values(), *INTEGERS.values()]} | {"bfloat16"})
 
@@ -27,17 +29,17 @@ def units(functions: Sequence[str] = (), dtypes: Sequence[str] = ()) -> dict[str
     ``fastact.fused``, with ``bias_act`` for the other functions named, or for ReLU: for every
     activation they would be a thousand.
     """
-    for name in public.NAMES:
-        public.build(name)
-    names = {ALIASES.get(name, name) for name in functions or FUNCTIONS}
-    if FUSED in names:
+    for name in names.NAMES:
+        names.build(name)
+    wanted = {ALIASES.get(name, name) for name in functions or FUNCTIONS}
+    if FUSED in wanted:
         fused.make_ufuncs([name for name in functions if name in fused.ACTIVATIONS] or ["relu"])
     chosen = [
         loop.unit()
         for name, loop in ufunc.loops()
-        if _function(name) in names and loop.kinds[0].name in (dtypes or DTYPES)
+        if _function(name) in wanted and loop.kinds[0].name in (dtypes or DTYPES)
     ]
-    return {unit.symbol: unit for unit in [*native.units(), *chosen]}
+    return {unit.symbol: unit for unit in [*shared.units(), *compiled.units(), *chosen]}
 
 
 def _function(ufunc_name: str) -> str:

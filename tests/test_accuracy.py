@@ -16,7 +16,7 @@ import pytest
 from smooth import FUSED, SMOOTH, expected, float32_ulps, ulps
 
 import fastact as fa
-from fastact.activations import CATALOGUE
+from fastact.catalogue import CATALOGUE
 
 CASES = [(name, i) for name, smooth in SMOOTH.items() for i in range(len(smooth.parameters))]
 #: Where the derivative crosses zero no relative error can be small: what is bounded nearby is the

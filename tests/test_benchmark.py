@@ -19,7 +19,7 @@ from fastact.benchmark import gate, timing
 from fastact.benchmark.cases import DTYPES, GAPS, SUBJECTS, Case, select, select_profile
 from fastact.benchmark.results import Result, Run, machine_facts, read_runs, write_runs
 from fastact.cli import main
-from fastact.public import ACTIVATIONS
+from fastact.public.names import ACTIVATIONS
 
 SUITE = Path(__file__).parents[1] / "bench" / "test_activations.py::test_activation"
 QUICK = ["--vs", "numpy", "--seconds", "0.01"]

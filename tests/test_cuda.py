@@ -17,9 +17,9 @@ from programs import environment
 from references import assert_same_bits
 
 import fastact as fa
-from fastact.activations import CATALOGUE
+from fastact.catalogue import CATALOGUE
+from fastact.catalogue.dtypes import bfloat16_dtype
 from fastact.cpu.target import traits
-from fastact.dtypes import bfloat16_dtype
 
 pytestmark = pytest.mark.cuda
 

@@ -12,7 +12,7 @@ from references import assert_same_bits
 
 import fastact as fa
 from fastact import fused
-from fastact.activations import CATALOGUE
+from fastact.catalogue import CATALOGUE
 from fastact.cpu import layout, pool
 
 RNG = np.random.default_rng(11)
@@ -385,6 +385,8 @@ def test_stats(shape):
     assert np.array_equal(stats.dead_units(), np.flatnonzero(counts == 0))
     assert np.array_equal(stats.dead_units(0.5), np.flatnonzero(counts <= stats.samples / 2))
     assert pickle.loads(pickle.dumps(stats)) == stats
+    older = pickle.dumps(stats, 0).replace(b"fastact.fused.statistics", b"fastact.statistics")
+    assert pickle.loads(older) == stats
     both = stats + stats
     assert both.samples == 2 * stats.samples
     both.merge(fused.ActivationStats())

@@ -10,8 +10,7 @@ import pytest
 from mpmath import mp
 
 import fastact as fa
-from fastact import scalar
-from fastact.activations import CATALOGUE, GATED
+from fastact.catalogue import CATALOGUE, GATED, scalar
 
 POINTS = [-30.3, -7.1, -3.2, -1.9, -0.77, -0.3, -0.011, 0.013, 0.41, 0.9, 2.6, 5.3, 11.7, 40.1]
 STEP = mpmath.mpf(10) ** -25

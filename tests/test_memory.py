@@ -22,8 +22,7 @@ from programs import environment, run
 
 import fastact as fa
 from fastact import memory
-from fastact.cpu import native
-from fastact.cpu import recycler_layout as layout
+from fastact.memory import compiled, layout
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="not available on Windows")
 
@@ -338,7 +337,7 @@ RECYCLER = memory._recycler() if sys.platform != "win32" else None
 def c_function(name, arguments):
     """A function of the allocator, called without the interpreter's lock."""
     prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, *[ctypes.c_int64] * arguments)
-    return prototype(native.recycler(name))
+    return prototype(compiled.address(name))
 
 
 if sys.platform != "win32":

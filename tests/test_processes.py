@@ -327,7 +327,7 @@ def test_an_edited_formula_gives_a_new_kernel(copied_package, tmp_path):
     assert run(program, **settings).split() == ["0.0", "1.0", "2.0"]
     before = kernels(tmp_path / "cache")
     edit(
-        copied_package / "activations.py",
+        copied_package / "catalogue/activations.py",
         "return 0 if x <= 0 else x\n",
         "return 5 if x <= 0 else x\n",
     )

@@ -13,7 +13,7 @@ from references import REFERENCES, SPECIAL, assert_same_bits, backward
 from smooth import SMOOTH
 
 import fastact as fa
-from fastact.activations import CATALOGUE
+from fastact.catalogue import CATALOGUE
 
 FLOATS = [np.dtype(c) for c in "efd"] + [np.dtype(ml_dtypes.bfloat16)]
 INTEGERS = [np.dtype(c) for c in "bBhHiIlLqQ"]

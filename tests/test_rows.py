@@ -10,7 +10,7 @@ import xarray as xr
 from smooth import FUSED, ulps
 
 import fastact as fa
-from fastact import rows
+from fastact.public import rows
 
 RNG = np.random.default_rng(3)
 DTYPES = ["float16", "bfloat16", "float32", "float64"]

@@ -19,8 +19,8 @@ import xarray as xr
 from references import REFERENCES
 
 import fastact as fa
-from fastact.activations import CATALOGUE, GATED, ROWS
-from fastact.public import NAMES
+from fastact.catalogue import CATALOGUE, GATED, ROWS
+from fastact.public.names import NAMES
 
 X = np.array([-2.0, -0.0, 0.5, 3.0], np.float32)
 RELU_X = np.array([0.0, 0.0, 0.5, 3.0], np.float32)

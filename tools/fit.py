@@ -1,6 +1,6 @@
-"""Fit the polynomials of ``fastact/cpu/elementary.py`` and write them with their errors.
+"""Fit the polynomials of ``fastact/source/elementary.py`` and write them with their errors.
 
-python tools/fit.py          # writes fastact/cpu/coefficients.py; takes about a minute
+python tools/fit.py          # writes fastact/source/coefficients.py; takes about a minute
 python tools/fit.py --check  # exit status 1 if the file is not what would be written
 
 Interpolation at Chebyshev nodes, in 60 digits, comes within a small factor of the minimax error;
@@ -20,9 +20,9 @@ from typing import Any
 import mpmath
 from mpmath import mp, mpf
 
-from fastact.cpu.elementary import MILLS_SLOPE
+from fastact.source.elementary import MILLS_SLOPE
 
-TARGET = Path(__file__).parents[1] / "fastact" / "cpu" / "coefficients.py"
+TARGET = Path(__file__).parents[1] / "fastact" / "source" / "coefficients.py"
 
 #: Bits of precision, and the parts of the functions' domains that differ.
 TYPES = {"float32": 24, "float64": 53}

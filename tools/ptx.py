@@ -26,12 +26,12 @@ from numba.cuda import dispatcher
 
 cuda.current_context = lambda: None  # by which fastact.cuda finds out whether there is a GPU
 
-from fastact.activations import CATALOGUE, ROWS  # noqa: E402
-from fastact.cpu import blocks  # noqa: E402
+from fastact.catalogue import CATALOGUE, ROWS  # noqa: E402
+from fastact.catalogue.dtypes import Kind  # noqa: E402
 from fastact.cuda import device, kernels  # noqa: E402
 from fastact.cuda.arrays import KINDS  # noqa: E402
 from fastact.cuda.kernels import Kernel  # noqa: E402
-from fastact.dtypes import Kind  # noqa: E402
+from fastact.source import fused  # noqa: E402
 
 
 def main() -> int:
@@ -77,11 +77,11 @@ def _kernels(names: list[str], kind: Kind) -> Iterator[Kernel]:
         backward = kernels.backward(entry, kind)
         yield kernels.linear(f"{name}_backward", kind, backward, 2, count)
         yield kernels.strided(f"{name}_backward", kind, backward, 2, count, 1, 3)
-        yield kernels.columns(blocks.bias_act_backward(entry, kind, False), width)
+        yield kernels.columns(fused.bias_act_backward(entry, kind, False), width)
     silu, prelu = CATALOGUE["silu"], CATALOGUE["prelu"]
     yield kernels.linear("swiglu_backward", kind, kernels.gated_backward(silu, kind), 3, 0, 2)
-    yield kernels.channels(blocks.bias_act_backward(silu, kind, True))
-    yield kernels.columns(blocks.prelu_backward(prelu, kind), width)
+    yield kernels.channels(fused.bias_act_backward(silu, kind, True))
+    yield kernels.columns(fused.prelu_backward(prelu, kind), width)
     yield from (kernels.rows(entry, kind) for entry in ROWS.values())
     yield from (kernels.maxout(kind), kernels.maxout_backward(kind))
     yield from (kernels.mask(kind), kernels.mask_backward(kind), kernels.total(kind))

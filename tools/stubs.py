@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import fastact
-from fastact.public import NAMES
+from fastact.public.names import NAMES
 
 TARGET = Path(fastact.__file__).with_name("__init__.pyi")
 

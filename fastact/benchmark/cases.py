@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastact.activations import CATALOGUE, GATED
-from fastact.dtypes import bfloat16_dtype
+from fastact.catalogue import CATALOGUE, GATED
+from fastact.catalogue.dtypes import bfloat16_dtype
 
 __all__ = [
     "DTYPES",

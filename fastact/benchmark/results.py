@@ -21,7 +21,7 @@ from typing import Any
 import fastact as fa
 from fastact.benchmark.cases import Case
 from fastact.benchmark.timing import Estimate, ratio
-from fastact.config import configuration, package_version
+from fastact.public.environment import configuration, package_version
 
 __all__ = [
     "Result",

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 import fastact as fa
-from fastact.activations import CATALOGUE
 from fastact.benchmark.cases import Case, available, numpy_dtype
+from fastact.catalogue import CATALOGUE
 
 __all__ = [
     "Contender",
@@ -267,7 +267,7 @@ def torch_operators(case: Case) -> Iterator[Callable[..., Any]]:
 
 @functools.cache
 def _copy_ufunc() -> np.ufunc:
-    from fastact.functions import forward_ufunc
+    from fastact.public.elementwise import forward_ufunc
 
     return forward_ufunc(CATALOGUE["_copy"])
 

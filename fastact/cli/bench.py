@@ -6,11 +6,19 @@ Without a NAME every function is measured, at a few sizes; with one or several, 
 from __future__ import annotations
 
 import argparse
-import difflib
 import statistics
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fastact.cli.options import (
+    add_outputs,
+    check_outputs,
+    comma_separated,
+    console,
+    known_name,
+    write_outputs,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,16 +26,7 @@ if TYPE_CHECKING:
     from fastact.benchmark.cases import Case
     from fastact.benchmark.results import Run
 
-__all__ = [
-    "add_arguments",
-    "add_outputs",
-    "check_outputs",
-    "comma_separated",
-    "console",
-    "known_name",
-    "run",
-    "write_outputs",
-]
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,15 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep", type=int, metavar="N", help="with --append, keep only the last N runs"
     )
     parser.add_argument("--label", default="", help="what was measured, such as a commit")
-
-
-def add_outputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw it (.png, .svg, .pdf; needs Matplotlib)"
-    )
-    parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="one page with all of it (needs Matplotlib)"
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -164,10 +154,6 @@ def _stderr() -> Console:
 # --- what to measure ------------------------------------------------------------------------------
 
 
-def comma_separated(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _selection(options: argparse.Namespace) -> tuple[list[Case], list[str]]:
     from fastact.benchmark.cases import (
         DTYPES,
@@ -218,14 +204,6 @@ def _selection(options: argparse.Namespace) -> tuple[list[Case], list[str]]:
     return cases, ["fastact", *others]
 
 
-def known_name(kind: str, name: str, known: list[str]) -> str:
-    if name in known:
-        return name
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-    raise ValueError(f"unknown {kind} {name!r}: {hint}")
-
-
 def _size(text: str) -> int:
     factor = {"k": 1e3, "m": 1e6, "g": 1e9}.get(text[-1:].lower(), 1)
     try:
@@ -238,14 +216,6 @@ def _size(text: str) -> int:
 
 
 # --- measuring ------------------------------------------------------------------------------------
-
-
-def console() -> Console:
-    try:
-        from rich.console import Console
-    except ImportError as error:
-        raise _missing(error) from None
-    return Console(highlight=False)
 
 
 def _measure(measured: Run, cases: list[Case], libraries: list[str], seconds: float) -> None:
@@ -291,27 +261,6 @@ def _measure(measured: Run, cases: list[Case], libraries: list[str], seconds: fl
 # --- files ----------------------------------------------------------------------------------------
 
 
-def _missing(error: ImportError) -> LookupError:
-    package = (error.name or "").partition(".")[0]
-    return LookupError(f"needs {package}, which comes with: pip install 'fastact[bench]'")
-
-
-def check_outputs(options: argparse.Namespace) -> None:
-    """Raise before anything is measured, not after, if a file cannot be written."""
-    for path in filter(None, (getattr(options, "json", None), options.plot, options.html)):
-        if not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: there is no directory {path.parent}")
-        if path.is_dir():
-            raise ValueError(f"{path} is a directory")
-    if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"--plot: {options.plot} must end in .png, .svg or .pdf")
-    if options.plot or options.html:
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise _missing(error) from None
-
-
 def _previous(options: argparse.Namespace) -> list[Run]:
     """The runs that the new one is added to."""
     from fastact.benchmark.results import read_runs
@@ -322,16 +271,3 @@ def _previous(options: argparse.Namespace) -> list[Run]:
         raise ValueError("--keep needs --append, and at least 1")
     previous = read_runs(options.json) if options.append and options.json.exists() else []
     return previous if options.keep is None else previous[len(previous) + 1 - options.keep :]
-
-
-def write_outputs(options: argparse.Namespace, runs: list[Run]) -> None:
-    from fastact.benchmark.results import write
-
-    if options.plot:
-        from fastact.benchmark import plots
-
-        plots.save(plots.best(runs[-1]), options.plot)
-    if options.html:
-        from fastact.benchmark.page import page
-
-        write(options.html, page(runs).encode())

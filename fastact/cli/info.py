@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fastact.config import show_config
+from fastact.public.environment import show_config
 
 __all__ = ["add_arguments", "run"]
 

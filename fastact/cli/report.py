@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fastact.cli.bench import add_outputs, check_outputs, console, write_outputs
+from fastact.cli.options import add_outputs, check_outputs, console, write_outputs
 
 __all__ = ["add_arguments", "run"]
 

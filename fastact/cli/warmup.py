@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
-from fastact.cli.bench import comma_separated, known_name
+from fastact.cli.options import comma_separated, known_name
 
 __all__ = ["add_arguments", "run"]
 
@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from fastact import warmup
-    from fastact.config import kernel_cache
     from fastact.cpu import compiler, machine, target
+    from fastact.public.environment import kernel_cache
 
     try:
         for name in options.names:

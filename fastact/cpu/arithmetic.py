@@ -11,10 +11,11 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
+from fastact.catalogue.dtypes import Kind
 from fastact.cpu.target import traits
-from fastact.dtypes import Kind
 
 __all__ = [
+    "absolute",
     "bits",
     "call",
     "constant",
@@ -32,9 +33,9 @@ __all__ = [
     "repeated",
     "same_size_integer",
     "scale",
+    "sqrt",
     "stored",
     "suffix",
-    "unary",
 ]
 
 #: Without it LLVM would call a function of libm for each element.
@@ -88,8 +89,16 @@ def frozen(builder: Any, value: Any) -> Any:
     return instruction
 
 
-def unary(builder: Any, name: str, x: Any) -> Any:
-    return call(builder, f"llvm.{name}.{suffix(x.type)}", x.type, [x])
+def absolute(builder: Any, x: Any) -> Any:
+    return call(builder, f"llvm.fabs.{suffix(x.type)}", x.type, [x])
+
+
+def sqrt(builder: Any, x: Any) -> Any:
+    return call(builder, f"llvm.sqrt.{suffix(x.type)}", x.type, [x])
+
+
+def copysign(builder: Any, x: Any, sign: Any) -> Any:
+    return call(builder, f"llvm.copysign.{suffix(x.type)}", x.type, [x, sign])
 
 
 def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -180,10 +189,6 @@ def maximum(builder: Any, a: Any, b: Any) -> Any:
     """The larger one; NaN if one is NaN; either zero of two."""
     name = f"llvm.maximum.{suffix(a.type)}"
     return frozen(builder, call(builder, name, a.type, [a, b], fastmath=("nsz",)))
-
-
-def copysign(builder: Any, x: Any, sign: Any) -> Any:
-    return call(builder, f"llvm.copysign.{suffix(x.type)}", x.type, [x, sign])
 
 
 # --- vectors ------------------------------------------------------------------------------------

@@ -15,131 +15,41 @@ matrix, and the total of those sums, of the dtype that is computed in.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import textwrap
 
-from fastact.activations import Activation
+from fastact.catalogue.dtypes import Kind
 from fastact.cpu import layout as p
 from fastact.cpu.compiler import Unit
-from fastact.cpu.loops import Formula, call, functions_source, product, unit_of_source
-from fastact.dtypes import Kind
+from fastact.cpu.loops import unit_of_source
+from fastact.source.formulas import call
+from fastact.source.fused import Kernel
 
-__all__ = ["Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
+__all__ = ["signature", "unit"]
 
 #: Rows that are worked on together, so that the vector and the sums are read once for all of them.
 TOGETHER = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class Kernel:
-    """A fused kernel, but for the dtype.
-
-    ``functions`` is the source of ``value``: of the matrices' elements, the vector's if there is
-    one, and the parameters. ``term`` is what is summed, an expression in terms of them (``x0``,
-    ``x1``, ..., ``v``) and of the value ``y``; empty if nothing is.
-
-    Or there is a ``body``, the source of what is done to a block, for matrices of one row. The
-    vector then is of any length and of the dtype ``vector_dtype``; ``arrays`` are on the stack.
-    """
-
-    name: str
-    kind: Kind
-    functions: str
-    matrices: int
-    parameters: int = 0
-    vector: bool = False
-    term: str = ""
-    body: str = ""
-    vector_dtype: str = ""
-    arrays: tuple[tuple[str, tuple[str, int]], ...] = ()
-
-    def signature(self, by_rows: bool) -> str:
-        """That of the generalized ufunc."""
-        along = "m" if self.body else "r" if by_rows else "n"
-        operands = ["(r,n)"] * self.matrices + [f"({along})"]
-        operands += [f"(k,{along})"] * bool(self.term) + ["(p)"] * bool(self.parameters)
-        return f"{','.join(operands)}->(r,n){f',({along})' * bool(self.term)}"
-
-    def unit(self, by_rows: bool) -> Unit:
-        """``by_rows``: the vector has a number for each row, and the sums are those of rows."""
-        if self.body:
-            source = _loop(self, self.body, by_rows=False)
-        else:
-            source = _by_rows(self) if by_rows else _by_columns(self)
-        name = f"{self.name}_{'rows' if by_rows else 'columns'}-{self.kind.name}"
-        text = f"{self.functions}\n{_streamed(self.kind)}\n{source}"
-        arrays = {"new_tile": (self.kind.storage, p.TILE_BYTES // self.kind.itemsize)}
-        arrays |= dict(self.arrays)
-        return unit_of_source(name, text, [self.kind], self.kind.compute, arrays, __name__)
+def signature(kernel: Kernel, by_rows: bool) -> str:
+    """That of the generalized ufunc."""
+    along = "m" if kernel.body else "r" if by_rows else "n"
+    operands = ["(r,n)"] * kernel.matrices + [f"({along})"]
+    operands += [f"(k,{along})"] * bool(kernel.term) + ["(p)"] * bool(kernel.parameters)
+    return f"{','.join(operands)}->(r,n){f',({along})' * bool(kernel.term)}"
 
 
-# --- kernels ------------------------------------------------------------------------------------
-
-
-def bias_act(entry: Activation, kind: Kind, residual: bool) -> Kernel:
-    """``activation(x + bias [+ residual])``"""
-    functions = f"""\
-{functions_source(kind.compute, activation=Formula(entry.formula))}
-
-@formula
-def value({_names(entry, "x", residual)}):
-    return activation({_sum(residual)}{_parameters(entry)})
-"""
-    name = f"{entry.name}_bias{'_residual' * residual}"
-    return Kernel(name, kind, functions, 1 + residual, len(entry.parameters), vector=True)
-
-
-def bias_act_backward(entry: Activation, kind: Kind, residual: bool) -> Kernel:
-    """``grad * derivative(x + bias [+ residual])``, and its sums."""
-    functions = f"""\
-{functions_source(kind.compute, derivative=Formula(entry.derivative))}
-
-@formula
-def value({_names(entry, "grad, x", residual)}):
-    slope = derivative({_sum(residual)}{_parameters(entry)})
-    return {product("grad")}
-"""
-    name = f"{entry.name}_bias{'_residual' * residual}_backward"
-    parameters = len(entry.parameters)
-    return Kernel(name, kind, functions, 2 + residual, parameters, vector=True, term="y")
-
-
-def prelu_backward(entry: Activation, kind: Kind) -> Kernel:
-    """The gradient by x, and the sums of the gradient by the weight."""
-    functions = f"""\
-{functions_source(kind.compute, derivative=Formula(entry.derivative))}
-
-@formula
-def value(grad, x, weight):
-    slope = derivative(x, weight)
-    return {product("grad")}
-
-@formula
-def by_weight(grad, x):
-    return select((x > T(0)) | (x == T(0)), T(0), T(grad * x))
-"""
-    return Kernel(
-        "prelu_weight_backward", kind, functions, 2, vector=True, term="by_weight(x0, x1)"
-    )
-
-
-def relu_stats(entry: Activation, kind: Kind) -> Kernel:
-    """ReLU, and how many elements are positive."""
-    functions = functions_source(kind.compute, value=Formula(entry.formula))
-    return Kernel("relu_stats", kind, functions, 1, term="select(x0 > T(0), T(1), T(0))")
-
-
-def _names(entry: Activation, arrays: str, residual: bool) -> str:
-    return ", ".join([arrays, *["residual"] * residual, "bias", *entry.parameters])
-
-
-def _sum(residual: bool) -> str:
-    return "T(T(x + bias) + residual)" if residual else "T(x + bias)"
-
-
-def _parameters(entry: Activation) -> str:
-    return "".join(f", {name}" for name in entry.parameters)
+def unit(kernel: Kernel, by_rows: bool) -> Unit:
+    """``by_rows``: the vector has a number for each row, and the sums are those of rows."""
+    if kernel.body:
+        source = _loop(kernel, kernel.body, by_rows=False)
+    else:
+        source = _by_rows(kernel) if by_rows else _by_columns(kernel)
+    name = f"{kernel.name}_{'rows' if by_rows else 'columns'}-{kernel.kind.name}"
+    text = f"{kernel.functions}\n{_streamed(kernel.kind)}\n{source}"
+    arrays = {"new_tile": (kernel.kind.storage, p.TILE_BYTES // kernel.kind.itemsize)}
+    arrays |= dict(kernel.arrays)
+    return unit_of_source(name, text, [kernel.kind], kernel.kind.compute, arrays, __name__)
 
 
 # --- source -------------------------------------------------------------------------------------

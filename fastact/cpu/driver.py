@@ -24,9 +24,7 @@ Importing this module imports Numba.
 
 from __future__ import annotations
 
-from typing import Any
-
-from numba import njit, types
+from numba import types
 
 from fastact.cpu import layout as p
 from fastact.cpu.intrinsics import (
@@ -50,9 +48,14 @@ from fastact.cpu.intrinsics import (
     stream_line,
     word,
 )
-
-compiled: Any = njit(  # type: ignore[call-overload]
-    error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+from fastact.cpu.threads import (
+    compiled,
+    create_thread,
+    larger,
+    magnitude,
+    now,
+    smaller,
+    two_words,
 )
 
 SIGNATURES = {
@@ -67,32 +70,11 @@ SIGNATURES = {
     "worker": types.int64(types.int64),
 }
 
-one_word = stack(8)
-two_words = stack(16)
 operand_words = stack(8 * p.MAX_OPERANDS)
 call_words = stack(8 * p.CALL_WORDS)
 job_words = stack(8 * p.JOB_WORDS)
 tile_bytes = stack(p.TILE_BYTES)
 cpu_mask = stack(p.CPU_MASK_BYTES)
-signal_set = stack(8 * p.SIGNAL_SET_WORDS)
-
-
-# Numba's own min, max and abs contain code that raises.
-
-
-@compiled
-def smaller(a, b):
-    return a if a < b else b
-
-
-@compiled
-def larger(a, b):
-    return a if a > b else b
-
-
-@compiled
-def magnitude(a):
-    return a if a >= 0 else -a
 
 
 # --- a range of elements ------------------------------------------------------------------------
@@ -191,27 +173,19 @@ def pieces(state, worker):
 # --- workers ------------------------------------------------------------------------------------
 
 
-@compiled
-def now(state):
-    """Nanoseconds of the monotonic clock."""
-    timespec = two_words()
-    call_c(word(state, p.CLOCK_GETTIME), 1, timespec, 0, 0, 0, 0, 0, 0)
-    return word(timespec, 0) * 1_000_000_000 + word(timespec, 1)
-
-
 def worker(record):
     """A worker thread: run pieces, spin for a while in case more work comes at once, sleep."""
     state = word(record, p.WORKER_STATE)
     number = word(record, p.WORKER_NUMBER)
     asleep = record + 8 * p.WORKER_ASLEEP
     atomic_add(state + 8 * p.AWAKE, 1)
-    idle_since = now(state)
+    idle_since = now(word(state, p.CLOCK_GETTIME))
     while atomic_load(state + 8 * p.STOP) == 0:
         if call_c(word(state, p.PIECES), state, number, 0, 0, 0, 0, 0, 0) > 0:
-            idle_since = now(state)
+            idle_since = now(word(state, p.CLOCK_GETTIME))
         for _ in range(p.PAUSES_PER_LOOK):
             pause()
-        if now(state) - idle_since > p.SPIN_NS:
+        if now(word(state, p.CLOCK_GETTIME)) - idle_since > p.SPIN_NS:
             atomic_store(asleep, 1)
             atomic_add(state + 8 * p.AWAKE, -1)
             # Whoever stops the pool sets STOP before changing ASLEEP.
@@ -220,7 +194,7 @@ def worker(record):
                 call_c(syscall, futex, asleep, p.FUTEX_WAIT, 1, 0, 0, 0, 0)
             atomic_store(asleep, 0)
             atomic_add(state + 8 * p.AWAKE, 1)
-            idle_since = now(state)
+            idle_since = now(word(state, p.CLOCK_GETTIME))
     atomic_add(state + 8 * p.AWAKE, -1)
     return 0
 
@@ -244,22 +218,6 @@ def keep_off(state, record):
         setaffinity = word(state, p.PTHREAD_SETAFFINITY)
         call_c(setaffinity, thread, p.CPU_MASK_BYTES, mask, 0, 0, 0, 0, 0)
     set_word(record, p.WORKER_EXCLUDED, cpu)
-
-
-@compiled
-def create_thread(create, set_mask, thread, run, argument):
-    """Start a thread that no signal is delivered to; whether it could be started.
-
-    Signals are for the threads that the program knows of. ``create`` and ``set_mask`` are the
-    addresses of ``pthread_create`` and ``pthread_sigmask``; the thread's handle goes to ``thread``.
-    """
-    mask, everything = signal_set(), signal_set()
-    for i in range(p.SIGNAL_SET_WORDS):
-        set_word(everything, i, -1)
-    call_c(set_mask, p.SIG_SETMASK, everything, mask, 0, 0, 0, 0, 0)
-    failed = call_c(create, thread, 0, run, argument, 0, 0, 0, 0) & 0xFFFFFFFF
-    call_c(set_mask, p.SIG_SETMASK, mask, 0, 0, 0, 0, 0, 0)
-    return failed == 0
 
 
 @compiled
@@ -302,7 +260,7 @@ def in_a_burst(state, nanoseconds):
     Each call alone is too short to wake anybody for. Together, with no more time between them than
     a worker spins, they are not.
     """
-    started = now(state)
+    started = now(word(state, p.CLOCK_GETTIME))
     together = nanoseconds
     if started - word(state, p.BURST_ENDED) < p.SPIN_NS:
         together += word(state, p.BURST_NS)

@@ -15,7 +15,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastact.cpu.target import ARM, X86, traits
+from fastact.cpu import arithmetic
+from fastact.cpu.arithmetic import call, frozen
+from fastact.cpu.target import ARM, X86
 
 #: ``void (char **args, npy_intp *dimensions, npy_intp *steps, void *data)``
 LOOP_SIGNATURE = types.void(
@@ -42,13 +44,6 @@ _void = ir.VoidType()
 
 def _pointer(builder: Any, address: Any, pointee: Any) -> Any:
     return builder.inttoptr(address, pointee.as_pointer())
-
-
-def _llvm_call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    """A call of an LLVM intrinsic or library function by name."""
-    function_type = ir.FunctionType(result, [a.type for a in arguments])
-    function = cgutils.get_or_insert_function(builder.module, function_type, name)
-    return builder.call(function, arguments)
 
 
 # --- typed pointers of the inner loops ----------------------------------------------------------
@@ -88,16 +83,9 @@ def select(typingctx, condition, if_true, if_false):
     """
 
     def codegen(context, builder, signature, arguments):
-        return _frozen(builder, builder.select(*arguments))
+        return frozen(builder, builder.select(*arguments))
 
     return if_true(types.boolean, if_true, if_true), codegen
-
-
-def _frozen(builder: Any, value: Any) -> Any:
-    # llvmlite has no builder.freeze.
-    frozen = ir.instructions.Instruction(builder.block, value.type, "freeze", [value])
-    builder._insert(frozen)
-    return frozen
 
 
 # --- half precision -----------------------------------------------------------------------------
@@ -298,9 +286,9 @@ def pause(typingctx):
 
     def codegen(context, builder, signature, arguments):
         if X86:
-            _llvm_call(builder, "llvm.x86.sse2.pause", _void, [])
+            call(builder, "llvm.x86.sse2.pause", _void, [])
         elif ARM:
-            _llvm_call(builder, "llvm.aarch64.hint", _void, [ir.Constant(ir.IntType(32), 1)])
+            call(builder, "llvm.aarch64.hint", _void, [ir.Constant(ir.IntType(32), 1)])
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -314,11 +302,11 @@ def float_state(typingctx):
         if not X86:
             flags = cgutils.alloca_once_value(builder, ir.Constant(_word, 0))
             everything = ir.Constant(ir.IntType(32), -1)
-            _llvm_call(builder, "fegetexceptflag", ir.IntType(32), [flags, everything])
+            call(builder, "fegetexceptflag", ir.IntType(32), [flags, everything])
             return builder.load(flags)
         slot = cgutils.alloca_once(builder, ir.IntType(32))
         opaque = builder.bitcast(slot, _byte.as_pointer())
-        _llvm_call(builder, "llvm.x86.sse.stmxcsr", _void, [opaque])
+        call(builder, "llvm.x86.sse.stmxcsr", _void, [opaque])
         return builder.zext(builder.load(slot), _word)
 
     return types.int64(), codegen
@@ -330,12 +318,12 @@ def set_float_state(typingctx, state):
         if not X86:
             flags = cgutils.alloca_once_value(builder, arguments[0])
             everything = ir.Constant(ir.IntType(32), -1)
-            _llvm_call(builder, "fesetexceptflag", ir.IntType(32), [flags, everything])
+            call(builder, "fesetexceptflag", ir.IntType(32), [flags, everything])
             return context.get_dummy_value()
         slot = cgutils.alloca_once(builder, ir.IntType(32))
         builder.store(builder.trunc(arguments[0], ir.IntType(32)), slot)
         opaque = builder.bitcast(slot, _byte.as_pointer())
-        _llvm_call(builder, "llvm.x86.sse.ldmxcsr", _void, [opaque])
+        call(builder, "llvm.x86.sse.ldmxcsr", _void, [opaque])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
@@ -383,7 +371,7 @@ def stream_fence(typingctx):
 
     def codegen(context, builder, signature, arguments):
         if X86:
-            _llvm_call(builder, "llvm.x86.sse.sfence", _void, [])
+            call(builder, "llvm.x86.sse.sfence", _void, [])
         else:
             builder.fence("seq_cst")
         return context.get_dummy_value()
@@ -393,125 +381,49 @@ def stream_fence(typingctx):
 
 # --- arithmetic of elementary functions -----------------------------------------------------------
 
-#: Without it LLVM would call a function of libm for each element.
-_FMA = "fma" in traits()
 
-#: Bits of the mantissa, bias of the exponent.
-_FORMATS = {types.float32: (23, 127), types.float64: (52, 1023)}
-
-
-def _floating(name: str) -> str:
-    """The suffix of LLVM's intrinsics."""
-    return {"float": "f32", "double": "f64"}[name]
-
-
-@intrinsic
-def fma(typingctx, a, b, c):
-    """a * b + c, rounded once if the CPU can do that as fast."""
-
-    def codegen(context, builder, signature, arguments):
-        a, b, c = arguments
-        if not _FMA:
-            return builder.fadd(builder.fmul(a, b), c)
-        return _llvm_call(builder, f"llvm.fma.{_floating(str(a.type))}", a.type, [a, b, c])
-
-    return a(a, a, a), codegen
-
-
-@intrinsic
-def product_low(typingctx, a, b, product):
-    """a * b - product exactly, product being a * b rounded."""
-
-    def codegen(context, builder, signature, arguments):
-        a, b, product = arguments
-        if _FMA:
-            negated = builder.fneg(product)
-            name = f"llvm.fma.{_floating(str(a.type))}"
-            return _llvm_call(builder, name, a.type, [a, b, negated])
-        if signature.return_type is types.float32:
-            double = ir.DoubleType()
-            a, b, product = (builder.fpext(v, double) for v in arguments)
-            exact = builder.fmul(a, b)
-            return builder.fptrunc(builder.fsub(exact, product), ir.FloatType())
-        return _dekker(builder, a, b, product)
-
-    return a(a, a, a), codegen
-
-
-def _dekker(builder: Any, a: Any, b: Any, product: Any) -> Any:
-    """Dekker, A floating-point technique for extending the available precision, 1971."""
-    splitter = a.type(2.0**27 + 1)
-    halves = []
-    for value in (a, b):
-        scaled = builder.fmul(splitter, value)
-        high = builder.fsub(scaled, builder.fsub(scaled, value))
-        halves.append((high, builder.fsub(value, high)))
-    (a_high, a_low), (b_high, b_low) = halves
-    rest = builder.fsub(builder.fmul(a_high, b_high), product)
-    rest = builder.fadd(rest, builder.fmul(a_high, b_low))
-    rest = builder.fadd(rest, builder.fmul(a_low, b_high))
-    return builder.fadd(rest, builder.fmul(a_low, b_low))
-
-
-def _power(builder: Any, rounded: Any, kind: Any, offset: int) -> Any:
-    """2^(k + offset) where rounded = k + ROUNDER, whose lowest bits are k."""
-    mantissa, bias = _FORMATS[kind]
-    integer = ir.IntType(32 if mantissa == 23 else 64)
-    shifted = builder.shl(builder.bitcast(rounded, integer), integer(mantissa))
-    return builder.bitcast(builder.add(shifted, integer((bias + offset) << mantissa)), rounded.type)
-
-
-@intrinsic
-def power_of_two(typingctx, rounded):
-    """2^k where rounded = k + ROUNDER and 2^k is a normal number."""
-
-    def codegen(context, builder, signature, arguments):
-        return _power(builder, arguments[0], signature.return_type, 0)
-
-    return rounded(rounded), codegen
-
-
-@intrinsic
-def scale(typingctx, x, rounded):
-    """x * 2^k where rounded = k + ROUNDER, down to the smallest subnormal number.
-
-    k is at most half of the largest exponent.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        x, rounded = arguments
-        kind = signature.return_type
-        up = 64 if kind is types.float32 else 512
-        x = builder.fmul(x, _power(builder, rounded, kind, up))
-        return builder.fmul(x, x.type(2.0**-up))
-
-    return x(x, x), codegen
-
-
-def _unary(name: str) -> Any:
+def _of_one(emit: Any) -> Any:
     @intrinsic
     def function(typingctx, x):
         def codegen(context, builder, signature, arguments):
-            (x,) = arguments
-            return _llvm_call(builder, f"llvm.{name}.{_floating(str(x.type))}", x.type, [x])
+            return emit(builder, *arguments)
 
         return x(x), codegen
 
     return function
 
 
-sqrt = _unary("sqrt")
-absolute = _unary("fabs")
+def _of_two(emit: Any) -> Any:
+    @intrinsic
+    def function(typingctx, x, y):
+        def codegen(context, builder, signature, arguments):
+            return emit(builder, *arguments)
+
+        return x(x, x), codegen
+
+    return function
 
 
-@intrinsic
-def copysign(typingctx, x, sign):
-    def codegen(context, builder, signature, arguments):
-        x, sign = arguments
-        return _llvm_call(builder, f"llvm.copysign.{_floating(str(x.type))}", x.type, [x, sign])
+def _of_three(emit: Any) -> Any:
+    @intrinsic
+    def function(typingctx, x, y, z):
+        def codegen(context, builder, signature, arguments):
+            return emit(builder, *arguments)
 
-    return x(x, x), codegen
+        return x(x, x, x), codegen
 
+    return function
+
+
+absolute, sqrt = _of_one(arithmetic.absolute), _of_one(arithmetic.sqrt)
+exponent, mantissa = _of_one(arithmetic.exponent), _of_one(arithmetic.mantissa)
+power_of_two = _of_one(arithmetic.power_of_two)
+copysign, maximum = _of_two(arithmetic.copysign), _of_two(arithmetic.maximum)
+scale = _of_two(arithmetic.scale)
+fma, product_low = _of_three(arithmetic.fma), _of_three(arithmetic.product_low)
+
+
+# --- loops that LLVM vectorizes -------------------------------------------------------------------
 
 _int = ir.IntType(32)
 
@@ -633,20 +545,6 @@ def plus_any_order(typingctx, total, value):
 
 
 @intrinsic
-def maximum(typingctx, a, b):
-    """The larger one; NaN if one is NaN; either zero of two. Frozen, as what ``select`` gives."""
-
-    def codegen(context, builder, signature, arguments):
-        kind = arguments[0].type
-        function_type = ir.FunctionType(kind, [kind, kind])
-        name = f"llvm.maximum.{_floating(str(kind))}"
-        function = cgutils.get_or_insert_function(builder.module, function_type, name)
-        return _frozen(builder, builder.call(function, arguments, fastmath=("nsz",)))
-
-    return a(a, a), codegen
-
-
-@intrinsic
 def transpose8(typingctx, source, source_step, target, target_step):
     """Copy eight rows of eight numbers, steps being in bytes, so that they become columns."""
 
@@ -702,34 +600,6 @@ def stack_array(dtype: Any, count: int) -> Any:
         return pointer(), codegen
 
     return allocate
-
-
-@intrinsic
-def mantissa(typingctx, x):
-    """x / 2^k with the k that brings a positive normal number between 1 and 2."""
-
-    def codegen(context, builder, signature, arguments):
-        (x,) = arguments
-        bits, bias = _FORMATS[signature.return_type]
-        integer = ir.IntType(32 if bits == 23 else 64)
-        fraction = builder.and_(builder.bitcast(x, integer), integer((1 << bits) - 1))
-        return builder.bitcast(builder.or_(fraction, integer(bias << bits)), x.type)
-
-    return x(x), codegen
-
-
-@intrinsic
-def exponent(typingctx, x):
-    """This k."""
-
-    def codegen(context, builder, signature, arguments):
-        (x,) = arguments
-        bits, bias = _FORMATS[signature.return_type]
-        integer = ir.IntType(32 if bits == 23 else 64)
-        biased = builder.lshr(builder.bitcast(x, integer), integer(bits))
-        return builder.sitofp(builder.sub(biased, integer(bias)), x.type)
-
-    return x(x), codegen
 
 
 # --- bit masks ----------------------------------------------------------------------------------

@@ -98,4 +98,5 @@ LAYERS = {"serial": LAYER_SERIAL, "pool": LAYER_POOL, "numba": LAYER_NUMBA}
 
 FUTEX_WAIT, FUTEX_WAKE = 128, 129  # both "private": within this process
 SIG_SETMASK = 2
+CLOCK_MONOTONIC = 1
 SIGNAL_SET_WORDS = 16

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from fastact.cpu import compiler, machine, native
+from fastact.cpu import compiler, machine, shared
 from fastact.cpu.layout import (
     AWAKE,
     CLOCK_GETTIME,
@@ -95,8 +95,8 @@ class _Pool:
         if not self._large:
             self.words[LARGE] = address_of(_large_placeholder)
             return
-        self.words[ELEMENTS] = native.shared("elements")
-        self.words[SHARE] = native.shared("share")
+        self.words[ELEMENTS] = shared.address("elements")
+        self.words[SHARE] = shared.address("share")
         if self.layer == "pool":
             self._configure_workers()
         elif self.layer == "numba":
@@ -109,7 +109,7 @@ class _Pool:
         """Load what calls of many elements need; the first such call gets here."""
         with compiler.lock:
             if not self._large:
-                self._large = native.shared("large")
+                self._large = shared.address("large")
                 self.configure()
             return self._large
 
@@ -130,8 +130,8 @@ class _Pool:
                 bit = 1 << (cpu % 64)
                 mask = self.words[CPU_MASK + cpu // 64] | bit
                 self.words[CPU_MASK + cpu // 64] = mask - (1 << 64) if mask >> 63 == 1 else mask
-        self.words[PIECES] = native.shared("pieces")
-        self.words[WORKER_FUNCTION] = native.shared("worker")
+        self.words[PIECES] = shared.address("pieces")
+        self.words[WORKER_FUNCTION] = shared.address("worker")
 
     def _configure_numba_layer(self) -> None:
         layer = _numba_layer()
@@ -139,7 +139,7 @@ class _Pool:
             self.layer = "serial"
             return
         self.words[PARALLEL_FOR] = layer.parallel_for
-        self.words[SPLIT_FUNCTION] = native.shared("split")
+        self.words[SPLIT_FUNCTION] = shared.address("split")
 
     def stop(self) -> None:
         """End the workers; calls run serially until ``configure`` or ``resume``."""

@@ -18,11 +18,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 
-from fastact.activations import Rows
-from fastact.cpu import elementary
+from fastact.catalogue import Rows
+from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import Unit
-from fastact.cpu.loops import Formula, call, functions_source, unit_of_source
-from fastact.dtypes import Kind
+from fastact.cpu.loops import unit_of_source
+from fastact.source import elementary
+from fastact.source.formulas import Formula, call, functions_source
 
 __all__ = ["maxout", "maxout_backward", "partial", "whole"]
 

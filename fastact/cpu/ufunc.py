@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from fastact.cpu import compiler, layout, native, pool
+from fastact.catalogue.dtypes import Kind
+from fastact.cpu import compiler, layout, pool, shared
 from fastact.cpu.numpy_api import c_function
 from fastact.cpu.placeholder import LOOP_TYPE, address_of, placeholder
-from fastact.dtypes import Kind
 
 __all__ = ["Blocks", "Loop", "Shape", "loops", "make"]
 
@@ -145,7 +145,7 @@ class _Kernel:
         with compiler.lock:
             if self._record[layout.KERNEL_LOOP]:
                 return
-            driver = native.shared(self.driver)
+            driver = shared.address(self.driver)
             function = compiler.load(self.loop.unit())
             self._record[layout.KERNEL_STATE] = pool.pool().address
             if self.shape.blocks:
@@ -242,7 +242,7 @@ def _best_of_five(loop: Any, args: Any, dimensions: Any, steps: Any) -> float:
 def _kernel_placeholder(data: int) -> int:
     kernel = _kernels[data]
     kernel.load()
-    return native.shared(kernel.driver)
+    return shared.address(kernel.driver)
 
 
 _NO_IDENTITY = -1  # PyUFunc_None

@@ -24,9 +24,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastact.catalogue.dtypes import Kind
 from fastact.cpu import arithmetic
 from fastact.cpu.arithmetic import constant, frozen, suffix
-from fastact.dtypes import Kind
 
 __all__ = ["VECTOR_BYTES", "Elementwise", "intrinsics"]
 
@@ -259,6 +259,13 @@ class Value:
         raise TypeError("a formula chooses between values; it does not branch")
 
 
+#: What the source of a formula calls of ``arithmetic``.
+_ARITHMETIC = (
+    *("absolute", "copysign", "exponent", "fma", "mantissa", "power_of_two", "product_low"),
+    *("scale", "sqrt"),
+)
+
+
 class _Trace:
     """Runs formulas on vectors of ``kind``, so many in turn, or on single numbers."""
 
@@ -268,14 +275,20 @@ class _Trace:
         self.count = count
 
     def run(self, source: str, names: Sequence[str], inputs: Sequence[Value]) -> list[Value]:
-        emitted = ("absolute", "copysign", "exponent", "fma", "mantissa", "piecewise")
-        emitted += ("power_of_two", "product_low", "scale", "select", "sqrt", "T")
-        namespace: dict[str, Any] = {name: getattr(self, name) for name in emitted}
+        namespace: dict[str, Any] = {name: self.function(name) for name in _ARITHMETIC}
+        namespace |= {name: getattr(self, name) for name in ("T", "select", "piecewise")}
         namespace["formula"] = lambda function: function
         exec(compile(source, "<formula>", "exec"), namespace)
         return [namespace[name](*inputs) for name in names]
 
-    # What sources name.
+    def function(self, name: str) -> Callable[..., Value]:
+        """A function of ``arithmetic`` as a function of values."""
+        emit = getattr(arithmetic, name)
+
+        def function(first: Value, *others: Value) -> Value:
+            return first._each(lambda *parts: emit(self.builder, *parts), *others)
+
+        return function
 
     def T(self, x: Any) -> Value:  # noqa: N802
         if isinstance(x, Value):
@@ -288,33 +301,6 @@ class _Trace:
             return frozen(self.builder, self.builder.select(*operands))
 
         return condition._each(emit, if_true, if_false)
-
-    def fma(self, a: Value, b: Value, c: Value) -> Value:
-        return self._emitted(arithmetic.fma, a, b, c)
-
-    def product_low(self, a: Value, b: Value, product: Value) -> Value:
-        return self._emitted(arithmetic.product_low, a, b, product)
-
-    def copysign(self, x: Value, sign: Value) -> Value:
-        return self._emitted(arithmetic.copysign, x, sign)
-
-    def power_of_two(self, rounded: Value) -> Value:
-        return self._emitted(arithmetic.power_of_two, rounded)
-
-    def scale(self, x: Value, rounded: Value) -> Value:
-        return self._emitted(arithmetic.scale, x, rounded)
-
-    def mantissa(self, x: Value) -> Value:
-        return self._emitted(arithmetic.mantissa, x)
-
-    def exponent(self, x: Value) -> Value:
-        return self._emitted(arithmetic.exponent, x)
-
-    def absolute(self, x: Value) -> Value:
-        return x._each(lambda a: arithmetic.unary(self.builder, "fabs", a))
-
-    def sqrt(self, x: Value) -> Value:
-        return x._each(lambda a: arithmetic.unary(self.builder, "sqrt", a))
 
     def piecewise(
         self,
@@ -335,20 +321,18 @@ class _Trace:
             bits = self.builder.bitcast(a, integer)
             return self.builder.lshr(bits, constant(integer, shift))
 
+        fma = self.function("fma")
         piece = index._each(number)
         rest = x - self._looked_up(centers, piece)
         *lower, highest = (self._looked_up(table, piece) for table in coefficients)
         for coefficient in reversed(lower):
-            highest = self.fma(highest, rest, coefficient)
+            highest = fma(highest, rest, coefficient)
         return highest
 
     def _looked_up(self, table: Sequence[float], piece: Value) -> Value:
         return piece._each(
             lambda index: arithmetic.looked_up(self.builder, self.type, table, index)
         )
-
-    def _emitted(self, emit: Callable[..., Any], first: Value, *others: Value) -> Value:
-        return first._each(lambda *parts: emit(self.builder, *parts), *others)
 
     # Between memory and values.
 

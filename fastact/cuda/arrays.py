@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fastact.catalogue.dtypes import BFLOAT16, FLOATS, Kind
 from fastact.cuda.kernels import simulated
-from fastact.dtypes import BFLOAT16, FLOATS, Kind
 
 __all__ = [
     "View",

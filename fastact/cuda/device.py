@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import cuda, types
 from numba.cuda.extending import intrinsic
 
-from fastact.cpu import half
+from fastact.cpu import arithmetic, half
 from fastact.cpu import intrinsics as cpu
 
 __all__ = ["formula", "jit"]
@@ -47,7 +47,7 @@ load_float16, store_float16 = _same("float16_to_float32"), _same("float32_to_flo
 
 
 def _call(builder: Any, name: str, *arguments: Any) -> Any:
-    return cpu._llvm_call(builder, name, arguments[0].type, list(arguments))
+    return arithmetic.call(builder, name, arguments[0].type, arguments)
 
 
 def _product(builder: Any, a: Any, b: Any) -> Any:
@@ -67,7 +67,7 @@ def times(typingctx, a, b):
 @intrinsic
 def fma(typingctx, a, b, c):
     def codegen(context, builder, signature, arguments):
-        return _call(builder, f"llvm.fma.{cpu._floating(str(arguments[0].type))}", *arguments)
+        return _call(builder, f"llvm.fma.{arithmetic.suffix(arguments[0].type)}", *arguments)
 
     return a(a, a, a), codegen
 
@@ -79,7 +79,7 @@ def product_low(typingctx, a, b, product):
     def codegen(context, builder, signature, arguments):
         a, b, product = arguments
         negated = builder.fsub(a.type(-0.0), product)  # NVVM has no fneg
-        return _call(builder, f"llvm.fma.{cpu._floating(str(a.type))}", a, b, negated)
+        return _call(builder, f"llvm.fma.{arithmetic.suffix(a.type)}", a, b, negated)
 
     return a(a, a, a), codegen
 
@@ -92,7 +92,7 @@ def scale(typingctx, x, rounded):
         x, rounded = arguments
         kind = signature.return_type
         up = 64 if kind is types.float32 else 512
-        x = _product(builder, x, cpu._power(builder, rounded, kind, up))
+        x = _product(builder, x, arithmetic.power_of_two(builder, rounded, up))
         return _product(builder, x, x.type(2.0**-up))
 
     return x(x, x), codegen

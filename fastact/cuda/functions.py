@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastact.activations import ALIASES, CATALOGUE, GATED, ROWS, Activation
+from fastact.catalogue import ALIASES, CATALOGUE, GATED, ROWS, Activation
+from fastact.catalogue.dtypes import Kind
 from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
 from fastact.cuda.launch import (
@@ -23,8 +24,7 @@ from fastact.cuda.launch import (
     row_grid,
     run,
 )
-from fastact.dtypes import Kind
-from fastact.functions import constrain
+from fastact.public.elementwise import constrain
 
 __all__ = ["NAMES", "build"]
 

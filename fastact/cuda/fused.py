@@ -12,13 +12,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from fastact.activations import CATALOGUE
-from fastact.cpu import blocks
+from fastact.catalogue import CATALOGUE
+from fastact.catalogue.dtypes import Kind
 from fastact.cuda import arrays, kernels, launch
 from fastact.cuda.arrays import View
 from fastact.cuda.kernels import PARTS, ROWS, THREADS, TOTAL_COLUMNS, TOTAL_ROWS
-from fastact.dtypes import Kind
 from fastact.fused import chosen_activation
+from fastact.source import fused as source
 
 __all__ = [
     "bias_act",
@@ -68,7 +68,7 @@ def bias_act(
     name = "bias_act"
     entry, numbers = chosen_activation(name, activation, parameters)
     given = {"x": x, "residual": residual}
-    kernel = functools.partial(_of_activation, blocks.bias_act, entry.name, residual is not None)
+    kernel = functools.partial(_of_activation, source.bias_act, entry.name, residual is not None)
     return _fused(name, kernel, given, {"bias": bias}, numbers, axis, out, stream)[0]
 
 
@@ -111,7 +111,7 @@ def bias_act_backward(
     entry, numbers = chosen_activation(name, activation, parameters)
     given = {"grad": grad, "saved": saved, "residual": residual}
     kernel = functools.partial(
-        _of_activation, blocks.bias_act_backward, entry.name, residual is not None
+        _of_activation, source.bias_act_backward, entry.name, residual is not None
     )
     return _fused(name, kernel, given, {"bias": bias}, numbers, axis, out, stream)
 
@@ -214,14 +214,14 @@ def relu_mask_backward(grad: Any, mask: Any, out: Any = None, stream: Any = None
 
 @functools.cache
 def _of_activation(
-    make: Callable[..., blocks.Kernel], entry: str, with_residual: bool, kind: Kind
-) -> blocks.Kernel:
+    make: Callable[..., source.Kernel], entry: str, with_residual: bool, kind: Kind
+) -> source.Kernel:
     return make(CATALOGUE[entry], kind, with_residual)
 
 
 @functools.cache
-def _prelu(kind: Kind) -> blocks.Kernel:
-    return blocks.prelu_backward(CATALOGUE["prelu"], kind)
+def _prelu(kind: Kind) -> source.Kernel:
+    return source.prelu_backward(CATALOGUE["prelu"], kind)
 
 
 _columns = functools.cache(kernels.columns)
@@ -235,7 +235,7 @@ _mask_kernel = functools.cache(lambda make, kind: make(kind))
 
 def _fused(
     function: str,
-    kernel: Callable[[Kind], blocks.Kernel],
+    kernel: Callable[[Kind], source.Kernel],
     given: dict[str, Any],
     vector: dict[str, Any],
     parameters: tuple[float, ...],

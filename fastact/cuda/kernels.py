@@ -6,7 +6,7 @@ no array, and one compilation serves all shapes. There is one template for each 
 *Linear* and *strided*: elementwise, any number of arrays in and out; without gaps, read and written
 16 bytes a thread at a time, several loads in flight; or with any strides, also 0.
 
-*Columns* and *channels*: what ``fastact.cpu.blocks`` describes, matrices with a vector and with
+*Columns* and *channels*: what ``fastact.source.fused`` describes, matrices with a vector and with
 sums. A thread has a few columns and a part of the rows; or, where channels are not the last axis, a
 block has a part of a channel. *Total* adds up the sums of parts in float64.
 
@@ -27,10 +27,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from fastact.activations import Activation, Rows
-from fastact.cpu import blocks
+from fastact.catalogue import Activation, Rows
+from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import cache_directory
-from fastact.cpu.loops import (
+from fastact.source import fused
+from fastact.source.formulas import (
     Formula,
     backward_source,
     call,
@@ -38,7 +39,6 @@ from fastact.cpu.loops import (
     gated_backward_source,
     gated_source,
 )
-from fastact.dtypes import Kind
 
 __all__ = [
     "IN_FLIGHT",
@@ -329,7 +329,7 @@ def _indented(lines: list[str], by: int) -> str:
 # --- matrices with a vector and sums ------------------------------------------------------------
 
 
-def columns(of: blocks.Kernel, width: int) -> Kernel:
+def columns(of: fused.Kernel, width: int) -> Kernel:
     """A vector along columns, sums over rows; ``width`` columns a thread: 1, or those in 16 bytes.
 
     Arguments: addresses of matrices, inputs first, of the vector and of the parts' sums; rows,
@@ -394,7 +394,7 @@ def kernel({", ".join([*given, *numbers])}):
     return Kernel(f"{of.name}_columns{width}_{kind.name}", kind, source, arguments)
 
 
-def channels(of: blocks.Kernel) -> Kernel:
+def channels(of: fused.Kernel) -> Kernel:
     """Arrays without gaps whose channels are a middle axis; a block takes a part of one channel.
 
     Arguments: addresses as for ``columns``; elements before the axis, along it, and after it;
@@ -442,7 +442,7 @@ def _sums_size(kind: Kind) -> int:
     return 8 if kind.compute == "float64" else 4
 
 
-def _block_element(of: blocks.Kernel, elements: list[str], vector: str, suffix: str) -> list[str]:
+def _block_element(of: fused.Kernel, elements: list[str], vector: str, suffix: str) -> list[str]:
     """Lines that make ``y`` and ``term``, with a suffix, out of a matrix' elements."""
     kind = of.kind
     lines = [f"e{k}{suffix} = T({call(kind.load, e)})" for k, e in enumerate(elements)]

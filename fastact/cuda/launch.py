@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fastact.catalogue.dtypes import Kind
 from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
 from fastact.cuda.kernels import IN_FLIGHT, THREADS, Kernel
-from fastact.dtypes import Kind
 
 __all__ = [
     "Elementwise",

@@ -6,7 +6,7 @@ import functools
 import importlib
 from typing import Any
 
-from fastact.activations import ALIASES, CATALOGUE, GATED
+from fastact.catalogue import ALIASES, CATALOGUE, GATED
 
 __all__ = ["ACTIVATIONS", "FUNCTIONS", "NAMES", "build"]
 
@@ -39,12 +39,15 @@ _COMPOSED = [
 _ROWS = ["log_softmax", "log_softmax_", "log_softmax_backward", "maxout", "maxout_backward"]
 _ROWS += ["softmax", "softmax_", "softmax_backward"]
 _ELSEWHERE = {
-    **dict.fromkeys(_ROWS, "fastact.rows"),
-    **{name: "fastact.gated" if "glu" in name else "fastact.composed" for name in _COMPOSED},
+    **dict.fromkeys(_ROWS, "fastact.public.rows"),
+    **{
+        name: "fastact.public.gated" if "glu" in name else "fastact.public.composed"
+        for name in _COMPOSED
+    },
     "get_num_threads": "fastact.cpu.pool",
     "num_threads": "fastact.cpu.pool",
     "set_num_threads": "fastact.cpu.pool",
-    "show_config": "fastact.config",
+    "show_config": "fastact.public.environment",
 }
 _MODULES = ["fused", "memory"]
 _FORMS = ("", "_", "_backward")
@@ -73,18 +76,20 @@ def build(name: str) -> Any:
         return _as_public(getattr(importlib.import_module(_ELSEWHERE[name]), name))
     if name not in _DERIVED:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")
-    from fastact import functions
+    from fastact.public import elementwise
 
     base, form = next((name.removesuffix(f), f) for f in reversed(_FORMS) if name.endswith(f))
     if base in GATED:
         if form == "_":
-            return functions.gated_in_place(GATED[base], build(base))
-        return (functions.gated_backward if form else functions.gated)(GATED[base])
+            return elementwise.gated_in_place(GATED[base], build(base))
+        return (elementwise.gated_backward if form else elementwise.gated)(GATED[base])
     if name.endswith("_from_output"):
-        return functions.backward_from_output(CATALOGUE[name.removesuffix("_backward_from_output")])
+        return elementwise.backward_from_output(
+            CATALOGUE[name.removesuffix("_backward_from_output")]
+        )
     if form == "_":
-        return functions.in_place(CATALOGUE[base], build(base))
-    return (functions.backward if form else functions.forward)(CATALOGUE[base])
+        return elementwise.in_place(CATALOGUE[base], build(base))
+    return (elementwise.backward if form else elementwise.forward)(CATALOGUE[base])
 
 
 def _as_public(function: Any) -> Any:

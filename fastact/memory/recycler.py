@@ -21,8 +21,6 @@ from __future__ import annotations
 
 from numba import types
 
-from fastact.cpu import recycler_layout as p
-from fastact.cpu.driver import compiled, create_thread, larger, smaller, two_words
 from fastact.cpu.intrinsics import (
     atomic_add,
     atomic_load,
@@ -33,6 +31,8 @@ from fastact.cpu.intrinsics import (
     set_word,
     word,
 )
+from fastact.cpu.threads import compiled, create_thread, larger, now, smaller, two_words
+from fastact.memory import layout as p
 
 __all__ = ["SIGNATURES"]
 
@@ -50,7 +50,7 @@ SIGNATURES = {
 }
 
 
-# --- lock and clock -----------------------------------------------------------------------------
+# --- the lock -----------------------------------------------------------------------------------
 
 
 @compiled
@@ -66,14 +66,6 @@ def locked(state):
 @compiled
 def unlock(state):
     atomic_store(state + 8 * p.LOCK, 0)
-
-
-@compiled
-def now(state):
-    """Nanoseconds of the monotonic clock."""
-    timespec = two_words()
-    call_c(word(state, p.CLOCK_GETTIME), p.CLOCK_MONOTONIC, timespec, 0, 0, 0, 0, 0, 0)
-    return word(timespec, 0) * 1_000_000_000 + word(timespec, 1)
 
 
 def hold(state):
@@ -395,7 +387,7 @@ def take_back(state, block):
     idle = word(state, p.IDLE_NS)
     chain = 0
     if capacity <= word(state, p.MAX_BYTES) and locked(state):
-        time = now(state)
+        time = now(word(state, p.CLOCK_GETTIME))
         chain = evict(state, capacity, time - idle)
         attach(state, block, time)
         wanted = word(state, p.REAPER) == p.REAPER_NONE and word(state, p.REAPER_FUNCTION) != 0
@@ -434,7 +426,7 @@ def reaper(state):
         futex, stop = word(state, p.FUTEX), state + 8 * p.STOP
         call_c(word(state, p.SYSCALL), futex, stop, p.FUTEX_WAIT, 0, timeout, 0, 0, 0)
         if atomic_load(stop) == 0 and locked(state):
-            chain = evict(state, 0, now(state) - idle)
+            chain = evict(state, 0, now(word(state, p.CLOCK_GETTIME)) - idle)
             if word(state, p.OLDEST) == 0:
                 # Whoever frees the next block starts the next reaper, and joins this thread.
                 set_word(state, p.REAPER, p.REAPER_NONE)

@@ -33,8 +33,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastact.cpu import compiler, machine, native, numpy_api
-from fastact.cpu import recycler_layout as layout
+from fastact.cpu import compiler, machine, numpy_api
+from fastact.memory import compiled, layout
 
 __all__ = ["MemoryStats", "clear", "disable", "enable", "recycling", "stats"]
 
@@ -231,7 +231,7 @@ class _Recycler:
             (layout.DEFAULT_FREE, "free"),
         ):
             self.words[slot] = getattr(default, name)
-            functions[name] = native.recycler(name)
+            functions[name] = compiled.address(name)
         self._handler = numpy_api.Handler(b"fastact_recycling", 1, self.address, **functions)
         self.capsule = numpy_api.handler_capsule(self._handler)
         # Arrays may be freed when all modules are gone.
@@ -247,7 +247,7 @@ class _Recycler:
             (layout.PTHREAD_JOIN, "pthread_join"),
         ):
             self.words[slot] = machine.c_address(name)
-        self.words[layout.REAPER_FUNCTION] = native.recycler("reaper")
+        self.words[layout.REAPER_FUNCTION] = compiled.address("reaper")
 
     def configure(self, max_bytes: int | None, idle: int | None) -> None:
         """Set the bound and the idle time in nanoseconds, where they are given."""
@@ -319,7 +319,7 @@ def _at_exit(recycler: _Recycler) -> None:
 @functools.cache
 def _c_function(name: str, arguments: int) -> Any:
     prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * (1 + arguments))
-    return prototype(native.recycler(name))
+    return prototype(compiled.address(name))
 
 
 def _at_fork(method: Callable[[_Recycler], None]) -> Callable[[], None]:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.array_utils import normalize_axis_index
 
-from fastact.activations import CATALOGUE
-from fastact.functions import (
+from fastact.catalogue import CATALOGUE
+from fastact.public.elementwise import (
     backward_ufunc,
     check_in_place,
     check_out,
@@ -20,7 +20,7 @@ from fastact.functions import (
     forward_ufunc,
     select_approximation,
 )
-from fastact.halves import halves
+from fastact.public.shapes import halves
 
 Array = npt.NDArray[Any]
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from fastact import documentation
-from fastact.activations import CATALOGUE, Activation, Gated
+from fastact.catalogue import CATALOGUE, Activation, Gated
+from fastact.catalogue.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
 from fastact.cpu import loops
 from fastact.cpu.ufunc import Loop, Shape, make
-from fastact.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
+from fastact.public import documentation
 
 __all__ = [
     "backward",

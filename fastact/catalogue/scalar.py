@@ -1,8 +1,8 @@
 """The scalar functions that formulas call, with their plain Python meaning.
 
-A compiled formula uses ``fastact/cpu/elementary.py`` instead: without branches, vectorized, within
-about an ulp. Where a product or a sum would lose accuracy or overflow before the result does, a
-function takes it in: ``exp_times(x, y)`` is y e^x also where e^x alone is no normal number.
+A compiled formula uses ``fastact/source/elementary.py`` instead: without branches, vectorized,
+within about an ulp. Where a product or a sum would lose accuracy or overflow before the result
+does, a function takes it in: ``exp_times(x, y)`` is y e^x also where e^x alone is no normal number.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 
-from fastact.cli.training import Digits, cross_entropy, descend, initial, row
+from fastact.cli.demo.training import Digits, cross_entropy, descend, initial, row
 
 __all__ = ["compare"]
 

@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastact.activations import GATED
-from fastact.functions import check_in_place, check_out, gated, gated_backward, select_approximation
-from fastact.halves import halves
+from fastact.catalogue import GATED
+from fastact.public.elementwise import (
+    check_in_place,
+    check_out,
+    gated,
+    gated_backward,
+    select_approximation,
+)
+from fastact.public.shapes import halves
 
 Array = npt.NDArray[Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 
-from fastact.activations import Activation, Gated
+from fastact.catalogue import Activation, Gated
 
 __all__ = [
     "backward",

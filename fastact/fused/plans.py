@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastact.catalogue.dtypes import FLOATS, Kind, float_dtypes
 from fastact.cpu import blocks, layout
 from fastact.cpu.ufunc import Blocks, Loop, Shape, make
-from fastact.dtypes import FLOATS, Kind, float_dtypes
+from fastact.source.fused import Kernel
 
 __all__ = ["Maker", "Plan", "as_they_are", "make_ufuncs", "run", "run_flat"]
 
 Array = npt.NDArray[Any]
 #: Makes a kernel for a dtype.
-Maker = Callable[[Kind], blocks.Kernel]
+Maker = Callable[[Kind], Kernel]
 
 #: Contiguous matrices of fewer columns are taken as having a multiple of that, at most so many, for
 #: vectors of 8 to 32 numbers to pay. Not so small matrices, since it takes 15 us.
@@ -31,19 +32,19 @@ def _ufunc(maker: Maker, by_rows: bool) -> np.ufunc:
     """The generalized ufunc."""
     kernels = [(dtype, maker(kind)) for dtype, kind in float_dtypes()]
 
-    def of(dtype: np.dtype[Any], kernel: blocks.Kernel) -> Loop:
+    def of(dtype: np.dtype[Any], kernel: Kernel) -> Loop:
         compute = np.dtype(kernel.kind.compute)
         own = [dtype] * kernel.matrices
         own.append(np.dtype(kernel.vector_dtype) if kernel.vector_dtype else dtype)
         others = [compute] * (bool(kernel.term) + bool(kernel.parameters))
         total = [compute] * bool(kernel.term)
         dtypes = (*own, *others, dtype, *total)
-        return Loop(dtypes, (kernel.kind,) * len(dtypes), 0, lambda: kernel.unit(by_rows))
+        return Loop(dtypes, (kernel.kind,) * len(dtypes), 0, lambda: blocks.unit(kernel, by_rows))
 
     kernel = kernels[0][1]
     summed, parameters = bool(kernel.term), bool(kernel.parameters)
     described = Blocks(kernel.matrices + 1, by_rows, summed, parameters)
-    shape = Shape.of(kernel.signature(by_rows), described)
+    shape = Shape.of(blocks.signature(kernel, by_rows), described)
     form = "rows" if by_rows else "columns"
     name = f"fused.{kernel.name}.{form}"
     doc = f"A kernel of ``fastact.fused``: {kernel.name}, by {form}."

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import textwrap
 
+from fastact.catalogue.dtypes import Kind
 from fastact.cpu import layout as p
-from fastact.cpu.blocks import Kernel
-from fastact.cpu.loops import call
-from fastact.dtypes import Kind
+from fastact.source.formulas import call
+from fastact.source.fused import Kernel
 
 __all__ = [
     "GROUP",

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from numpy.lib.array_utils import normalize_axis_index
 from numpy.lib.stride_tricks import as_strided
 
-from fastact.activations import ROWS, Activation
+from fastact.catalogue import ROWS, Activation
+from fastact.catalogue.dtypes import Kind, float_dtypes
 from fastact.cpu import loops, rows
 from fastact.cpu.compiler import Unit
 from fastact.cpu.ufunc import Loop, Shape, make
-from fastact.dtypes import Kind, float_dtypes
-from fastact.functions import check_in_place, check_out, elementwise
+from fastact.public.elementwise import check_in_place, check_out, elementwise
 
 Array = npt.NDArray[Any]
 

@@ -23,11 +23,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.array_utils import normalize_axis_index
 
-from fastact.activations import ALIASES, CATALOGUE, Activation
-from fastact.cpu import blocks, flat, matrix
-from fastact.dtypes import BFLOAT16, FLOATS, Kind
-from fastact.functions import constrain
-from fastact.statistics import ActivationStats
+from fastact.catalogue import ALIASES, CATALOGUE, Activation
+from fastact.catalogue.dtypes import BFLOAT16, FLOATS, Kind
+from fastact.cpu import masks
+from fastact.fused import plans
+from fastact.fused.statistics import ActivationStats
+from fastact.public.elementwise import constrain
+from fastact.source import fused as source
 
 __all__ = [
     "ActivationStats",
@@ -100,7 +102,7 @@ def bias_act(
     """
     name = "bias_act"
     with_residual = residual is not None
-    plan = _plan_of_activation(name, blocks.bias_act, activation, with_residual, parameters)
+    plan = _plan_of_activation(name, source.bias_act, activation, with_residual, parameters)
     arrays = (x, residual) if with_residual else (x,)
     done = plan.quickly(arrays, bias, axis, out)
     if done is not None:
@@ -162,7 +164,7 @@ def bias_act_backward(
     """
     name = "bias_act_backward"
     with_residual = residual is not None
-    kernel = blocks.bias_act_backward
+    kernel = source.bias_act_backward
     plan = _plan_of_activation(name, kernel, activation, with_residual, parameters)
     arrays = (grad, saved, residual) if with_residual else (grad, saved)
     done = plan.quickly(arrays, bias, axis, out)
@@ -228,7 +230,7 @@ def prelu_backward(
     array([-3., -5.])
     """
     name = "prelu_backward"
-    plan = _plan(blocks.prelu_backward, CATALOGUE["prelu"])
+    plan = _plan(source.prelu_backward, CATALOGUE["prelu"])
     each: Any = weight
     one = False
     if isinstance(weight, float) and isinstance(x, np.ndarray) and x.ndim == 2:
@@ -291,7 +293,7 @@ def relu_mask(
     x, out = _flat(name, {"x": x}, out)
     bits = np.empty((x.size + 7) // 8, np.uint8) if mask is None else mask
     _check_mask(name, bits, x.size, writeable=True)
-    matrix.run_flat(flat.relu_mask, [x, out], bits)
+    plans.run_flat(masks.relu_mask, [x, out], bits)
     return out, bits
 
 
@@ -326,7 +328,7 @@ def relu_mask_backward(grad: npt.ArrayLike, mask: Array, out: Array | None = Non
     name = "relu_mask_backward"
     grad, out = _flat(name, {"grad": grad}, out)
     _check_mask(name, mask, grad.size, writeable=False)
-    matrix.run_flat(flat.relu_mask_backward, [grad, out], mask)
+    plans.run_flat(masks.relu_mask_backward, [grad, out], mask)
     return out
 
 
@@ -377,7 +379,7 @@ def relu_dropout(
     """
     name = "relu_dropout"
     x, out = _flat(name, {"x": x}, out)
-    matrix.run_flat(flat.relu_dropout, [x, out], _dropout(name, p, seed, out.dtype))
+    plans.run_flat(masks.relu_dropout, [x, out], _dropout(name, p, seed, out.dtype))
     return out
 
 
@@ -420,7 +422,7 @@ def relu_dropout_backward(
     name = "relu_dropout_backward"
     grad, x, out = _flat(name, {"grad": grad, "x": x}, out)
     vector = _dropout(name, p, seed, out.dtype)
-    matrix.run_flat(flat.relu_dropout_backward, [grad, x, out], vector)
+    plans.run_flat(masks.relu_dropout_backward, [grad, x, out], vector)
     return out
 
 
@@ -461,7 +463,7 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
     name = "relu_stats"
     if not isinstance(stats, ActivationStats):
         raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
-    plan = _plan(blocks.relu_stats, CATALOGUE["relu"])
+    plan = _plan(source.relu_stats, CATALOGUE["relu"])
     done = None
     if isinstance(x, np.ndarray) and x.ndim == 2 and len(x) <= _EXACT:
         stats.check_units(name, x.shape[1])
@@ -491,11 +493,11 @@ _EXACT = 1 << 24
 
 def _plan_of_activation(
     function: str,
-    kernel: Callable[..., blocks.Kernel],
+    kernel: Callable[..., source.Kernel],
     name: str,
     with_residual: bool,
     given: Mapping[str, Any],
-) -> matrix.Plan:
+) -> plans.Plan:
     make = _new_plan.__wrapped__
     if type(name) is str and all(type(value) in (int, float, str) for value in given.values()):
         make = _new_plan  # what can be looked up
@@ -505,13 +507,13 @@ def _plan_of_activation(
 @functools.lru_cache(256)
 def _new_plan(
     function: str,
-    kernel: Callable[..., blocks.Kernel],
+    kernel: Callable[..., source.Kernel],
     name: str,
     with_residual: bool,
     given: tuple[tuple[str, Any], ...],
-) -> matrix.Plan:
+) -> plans.Plan:
     entry, parameters = chosen_activation(function, name, dict(given))
-    return matrix.Plan(_maker(kernel, entry, with_residual), parameters)
+    return plans.Plan(_maker(kernel, entry, with_residual), parameters)
 
 
 def chosen_activation(
@@ -563,14 +565,14 @@ ACTIVATIONS = sorted(
 
 
 @functools.cache
-def _maker(kernel: Callable[..., blocks.Kernel], entry: Activation, *of: Any) -> matrix.Maker:
+def _maker(kernel: Callable[..., source.Kernel], entry: Activation, *of: Any) -> plans.Maker:
     """A function of a dtype, the same one for the same arguments."""
     return functools.cache(lambda kind: kernel(entry, kind, *of))
 
 
 @functools.cache
-def _plan(kernel: Callable[..., blocks.Kernel], entry: Activation) -> matrix.Plan:
-    return matrix.Plan(_maker(kernel, entry))
+def _plan(kernel: Callable[..., source.Kernel], entry: Activation) -> plans.Plan:
+    return plans.Plan(_maker(kernel, entry))
 
 
 def make_ufuncs(activations: Sequence[str]) -> None:
@@ -579,19 +581,19 @@ def make_ufuncs(activations: Sequence[str]) -> None:
     keys = [
         key for name in names for key in (["_gelu", "_gelu_tanh"] if name == "gelu" else [name])
     ]
-    for kernel in (blocks.bias_act, blocks.bias_act_backward):
+    for kernel in (source.bias_act, source.bias_act_backward):
         for key in keys:
             for with_residual in (False, True):
-                matrix.make_ufuncs(_maker(kernel, CATALOGUE[key], with_residual))
-    matrix.make_ufuncs(_maker(blocks.prelu_backward, CATALOGUE["prelu"]))
-    matrix.make_ufuncs(_maker(blocks.relu_stats, CATALOGUE["relu"]))
+                plans.make_ufuncs(_maker(kernel, CATALOGUE[key], with_residual))
+    plans.make_ufuncs(_maker(source.prelu_backward, CATALOGUE["prelu"]))
+    plans.make_ufuncs(_maker(source.relu_stats, CATALOGUE["relu"]))
     for body in (
-        flat.relu_mask,
-        flat.relu_mask_backward,
-        flat.relu_dropout,
-        flat.relu_dropout_backward,
+        masks.relu_mask,
+        masks.relu_mask_backward,
+        masks.relu_dropout,
+        masks.relu_dropout_backward,
     ):
-        matrix.make_ufuncs(body)
+        plans.make_ufuncs(body)
 
 
 def _array(given: npt.ArrayLike) -> Array:
@@ -676,9 +678,9 @@ class _Call:
             f"shape {self.full_shape}, got {problem}"
         )
 
-    def run(self, plan: matrix.Plan, matrices: list[Array], vector: Array) -> Any:
+    def run(self, plan: plans.Plan, matrices: list[Array], vector: Array) -> Any:
         vector = _apart(vector, matrices[-1])
-        return matrix.run(plan.ready(self.dtype, self.kind), matrices, self.shape, vector)
+        return plans.run(plan.ready(self.dtype, self.kind), matrices, self.shape, vector)
 
 
 def _flat(function: str, given: Mapping[str, npt.ArrayLike], out: Any) -> list[Array]:
@@ -688,7 +690,7 @@ def _flat(function: str, given: Mapping[str, npt.ArrayLike], out: Any) -> list[A
     if type(first) is np.ndarray:
         dtype, shape = first.dtype, first.shape
         known = dtype.char in FLOATS and dtype.isnative
-        if known and matrix.as_they_are(arrays, dtype, shape, out):
+        if known and plans.as_they_are(arrays, dtype, shape, out):
             return [*arrays, np.empty(shape, dtype) if out is None else out]
     return _Call(function, given, None).matrices(*given, out=out, contiguous=True)
 

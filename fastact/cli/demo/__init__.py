@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fastact.cli.training import Digits, cross_entropy, descend, epochs, initial, load, row
+from fastact.cli.demo.training import Digits, cross_entropy, descend, epochs, initial, load, row
 
 __all__ = ["add_arguments", "run"]
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         )
         return 2
     if options.fused:
-        from fastact.cli import residual
+        from fastact.cli.demo import residual
 
         residual.compare(data, passes, options)
         return 0

@@ -1,0 +1,1 @@
+"""The public functions: their names, signatures and documentation, and what they check."""

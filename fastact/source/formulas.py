@@ -1,0 +1,178 @@
+"""What kernels compute, as source text: formulas of the catalogue made ready to compile.
+
+The text is for any target. It calls functions that each one has under the same names: ``select``,
+``fma``, ``absolute``, ``sqrt`` and the like, and ``formula``, which compiles a function.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from fastact.catalogue import Activation
+from fastact.source import elementary
+from fastact.source.coefficients import COEFFICIENTS
+
+__all__ = [
+    "Formula",
+    "backward_source",
+    "call",
+    "functions_source",
+    "gated_backward_source",
+    "gated_source",
+    "product",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """A function of the catalogue, and numbers that some of its parameters stand for."""
+
+    function: Callable[..., Any] | None
+    constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def functions_source(compute: str, type_name: str = "T", **formulas: Formula) -> str:
+    """The source of formulas under other names, made ready to compile without branches.
+
+    The elementary functions that they call, and those that these call, come first. ``type_name`` is
+    what the type that is computed in is called there.
+    """
+    functions: dict[str, str] = {}
+    for name, formula in formulas.items():
+        _add_function(functions, formula, name, _Typed(compute, type_name))
+    return "\n\n".join(functions.values())
+
+
+def _add_function(functions: dict[str, str], formula: Formula, name: str, typed: _Typed) -> None:
+    assert formula.function is not None
+    tree = ast.parse(textwrap.dedent(inspect.getsource(formula.function))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    for node in ast.walk(tree):
+        called = getattr(elementary, node.id, None) if isinstance(node, ast.Name) else None
+        if inspect.isfunction(called) and called.__name__ not in functions:
+            _add_function(functions, Formula(called), called.__name__, typed)
+    tree.name = name
+    tree.decorator_list = [ast.Name("formula", ast.Load())]
+    tree.args.defaults = []
+    tree.args.args = [a for a in tree.args.args if a.arg not in formula.constants]
+    for parameter, number in formula.constants.items():
+        constant = ast.Assign([ast.Name(parameter, ast.Store())], ast.Constant(number))
+        tree.body.insert(0, constant)
+    functions[name] = ast.unparse(ast.fix_missing_locations(typed.visit(tree)))
+
+
+class _Typed(ast.NodeTransformer):
+    """Literals take the type that is computed in, and choices become ``select``.
+
+    ``0.5`` becomes ``T(0.5)``, since a bare literal would turn float32 arithmetic into float64;
+    ``a if c else b`` becomes ``select(c, T(a), T(b))``; and what ``elementary`` describes.
+    """
+
+    def __init__(self, compute: str, type_name: str) -> None:
+        self.type_name = type_name
+        self.constants = elementary.CONSTANTS.get(compute, {})
+        self.coefficients = COEFFICIENTS.get(compute, {})
+        self.round = np.float32 if compute == "float32" else float
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return self.typed(node) if isinstance(node.value, int | float) else node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in self.constants:
+            return self.typed(ast.Constant(self.constants[node.id]))
+        return node
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        test, body, orelse = map(self.visit, (node.test, node.body, node.orelse))
+        return _called("select", test, self.typed(body), self.typed(orelse))
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        function = ast.unparse(node.func)
+        if function == "polynomial":
+            x, name = node.args
+            return self.polynomial(self.visit(x), self.coefficients[ast.unparse(name)])
+        if function in ("constant", "constant_low"):
+            (digits,) = (ast.literal_eval(argument) for argument in node.args)
+            high = float(self.round(digits))
+            low = float(Fraction(digits) - Fraction(high))
+            return self.typed(ast.Constant(high if function == "constant" else low))
+        if function == "abs":
+            node.func = ast.Name("absolute", ast.Load())
+        node.args = [self.typed(self.visit(argument)) for argument in node.args]
+        return node
+
+    def typed(self, value: ast.expr) -> ast.Call:
+        return _called(self.type_name, value)
+
+    def polynomial(self, x: ast.expr, coefficients: list[float]) -> ast.expr:
+        result: ast.expr = self.typed(ast.Constant(coefficients[-1]))
+        for c in reversed(coefficients[:-1]):
+            result = _called("fma", result, x, self.typed(ast.Constant(c)))
+        return result
+
+
+def _called(function: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(ast.Name(function, ast.Load()), list(arguments), [])
+
+
+def call(function: str, argument: str) -> str:
+    """The source of a call; of the argument alone if there is no function."""
+    return f"{function}({argument})" if function else argument
+
+
+# --- what is computed from them -----------------------------------------------------------------
+
+
+def product(grad: str, slope: str = "slope") -> str:
+    """Source of a product that is 0 where the second factor is, whatever the first."""
+    return f"select({slope} != T(0), T({grad} * {slope}), T(0))"
+
+
+def backward_source(derivative: Formula, parameters: Iterable[str], compute: str) -> str:
+    """``value(grad, x, *parameters)``"""
+    names = ", ".join(["x", *parameters])
+    return f"""\
+{functions_source(compute, derivative=derivative)}
+
+@formula
+def value(grad, {names}):
+    slope = derivative({names})
+    return {product("grad")}
+"""
+
+
+def gated_source(entry: Activation, compute: str) -> str:
+    """``value(gate, up)``"""
+    return f"""\
+{functions_source(compute, activation=Formula(entry.formula))}
+
+@formula
+def value(gate, up):
+    return T(activation(gate) * up)
+"""
+
+
+def gated_backward_source(entry: Activation, compute: str) -> str:
+    """``value0(grad, gate, up)`` and ``value1``: the gradients by the gate and by ``up``."""
+    activation, derivative = Formula(entry.formula), Formula(entry.derivative)
+    return f"""\
+{functions_source(compute, activation=activation, derivative=derivative)}
+
+@formula
+def value0(grad, gate, up):
+    slope = derivative(gate)
+    return {product("T(grad * up)")}
+
+@formula
+def value1(grad, gate, up):
+    slope = activation(gate)
+    return {product("grad")}
+"""
