@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import argparse
 import functools
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mpmath
+import numpy as np
 from mpmath import mp, mpf
 
-from fastact.source.elementary import MILLS_SLOPE
+from fastact.source.elementary import CONSTANTS, MILLS_SLOPE
 
 TARGET = Path(__file__).parents[1] / "fastact" / "source" / "coefficients.py"
 
@@ -32,10 +34,17 @@ HEADER = '''\
 
 from __future__ import annotations
 
-__all__ = ["COEFFICIENTS"]
+__all__ = ["COEFFICIENTS", "PIECES"]
 
 COEFFICIENTS: dict[str, dict[str, list[float]]] = {
 '''
+
+PIECES_HEADER = """
+#: Piecewise polynomials of float32 numbers, each of 32 pieces: by how many places the bits of a
+#: number are shifted, so that the lowest five say which piece it is, and then by pieces the centers
+#: and the coefficients.
+PIECES: dict[str, tuple[int, list[float], list[list[float]]]] = {
+"""
 
 Function = Callable[[Any], Any]
 
@@ -148,6 +157,118 @@ def mills_rational(top: Any, goal: Any) -> tuple[list[Any], list[Any], Any]:
     raise ArithmeticError("no degree is enough")
 
 
+# --- piecewise polynomials ----------------------------------------------------------------------
+
+PIECES = 32
+
+
+def mills_product(t: Any) -> Any:
+    """t mills(t)"""
+    return t * mills(t)
+
+
+def mills_slopes(t: Any) -> Any:
+    """mills(t) - t / sqrt(2 pi)"""
+    return mills(t) - t / mp.sqrt(2 * mp.pi)
+
+
+def float32_of_bits(bits: int) -> Any:
+    return mpf(struct.unpack("<f", struct.pack("<I", bits))[0])
+
+
+def loss(x: Any) -> Any:
+    """What x loses when it is rounded to float32."""
+    return abs(x - mpf(float(np.float32(float(x)))))
+
+
+def center(f: Function, low: Any, high: Any) -> Any:
+    """A float32 next to the middle, where f nearly is one, too."""
+    candidates = [np.float32(float((low + high) / 2))]
+    for _ in range(300):
+        candidates.append(np.nextafter(candidates[-1], np.float32(np.inf)))
+    return min((mpf(float(c)) for c in candidates), key=lambda c: loss(f(c)))
+
+
+def piece(f: Function, low: Any, high: Any, degree: int, odd: bool) -> tuple[Any, list[Any]]:
+    """Center and coefficients between low and high; exact at the center, which is 0 if low is."""
+    if low == 0 and odd:
+        rest = polynomial(lambda s: f(mp.sqrt(s)) / mp.sqrt(s), low, high**2, (degree - 1) // 2)
+        both = [c for odd_power in rest for c in (mpf(0), odd_power)]
+        return low, (both + [mpf(0)])[: degree + 1]
+    middle = center(f, low, high) if low or f(low) else low
+    at_center = f(middle)
+
+    def slope(r: Any) -> Any:
+        near = abs(r) < mpf(10) ** -20
+        return mp.diff(f, middle) if near else (f(middle + r) - at_center) / r
+
+    return middle, [at_center, *polynomial(slope, low - middle, high - middle, degree - 1)]
+
+
+def pieces(
+    f: Function, first: int, ends: list[Any], goal: Any, odd: bool = False
+) -> tuple[tuple[list[float], list[list[float]]], Any]:
+    """The piecewise polynomial of lowest degree that has a relative error below the goal.
+
+    Piece k is between two of the ``ends``, and in the tables, which turn, at first + k. Where f is
+    small, the error is that relative to 1/16, unless f is odd.
+    """
+    count = len(ends) - 1
+    small = mpf(0) if odd or f(mpf(0)) == 0 else mpf(1) / 16
+    for degree in range(3, 10):
+        fits = [piece(f, *ends[k : k + 2], degree, odd) for k in range(count)]
+        error = max(
+            abs(value(c, t - middle) - f(t)) / max(abs(f(t)), small)
+            for k, (middle, c) in enumerate(fits)
+            for t in chebyshev(*ends[k : k + 2], 40)
+        )
+        if error < goal:
+            turned = [fits[(k - first) % count] for k in range(count)]
+            by_power = zip(*(c for _, c in turned), strict=True)
+            centers = [float(middle) for middle, _ in turned]
+            return (centers, [[float(c) for c in row] for row in by_power]), error
+    raise ArithmeticError("no degree is enough")
+
+
+def by_exponent(lowest: float, shift: int, offset: int) -> tuple[int, list[Any]]:
+    """The first index, and the ends, where the bits of t + offset say which piece it is."""
+    (bits,) = struct.unpack("<I", struct.pack("<f", lowest))
+    first = bits >> shift
+    ends = [float32_of_bits((first + k) << shift) - offset for k in range(PIECES + 1)]
+    return first, [mpf(0), *ends[1:]]
+
+
+def by_square(a: float, b: float) -> tuple[int, list[Any]]:
+    """The same where 1 + t (a t + b), which is below 2, says so."""
+    a_, b_ = mpf(a), mpf(b)
+    return 0, [
+        (mp.sqrt(b_ * b_ + 4 * a_ * mpf(k) / PIECES) - b_) / (2 * a_) for k in range(PIECES + 1)
+    ]
+
+
+def normal_tail(t: Any) -> Any:
+    """t Phi(-t)"""
+    return t * mp.erfc(t / mp.sqrt(2)) / 2
+
+
+def normal_slope(t: Any) -> Any:
+    """Phi(-t) - t phi(t)"""
+    return mp.erfc(t / mp.sqrt(2)) / 2 - t * mp.exp(-t * t / 2) / mp.sqrt(2 * mp.pi)
+
+
+def table_of_pieces() -> dict[str, tuple[int, Any]]:
+    """By name: how far the bits that say which piece it is are shifted, and the pieces."""
+    goal = mpf(2) ** -24 / 8
+    near = by_square(CONSTANTS["float32"]["NEAR_SQUARE"], CONSTANTS["float32"]["NEAR_LINEAR"])
+    return {
+        "TANH": (21, pieces(mp.tanh, *by_exponent(2.0**-4, 21, 0), 4 * goal, odd=True)),
+        "MILLS_PRODUCT": (20, pieces(mills_product, *by_exponent(1.0, 20, 1), goal)),
+        "MILLS_SLOPES": (20, pieces(mills_slopes, *by_exponent(1.0, 20, 1), goal)),
+        "NEAR_TAIL": (18, pieces(normal_tail, *near, 4 * goal)),
+        "NEAR_SLOPE": (18, pieces(normal_slope, *near, 4 * goal)),
+    }
+
+
 def table() -> dict[str, dict[str, tuple[list[Any], Any]]]:
     half = mp.log(2) / 2
     tables: dict[str, dict[str, tuple[list[Any], Any]]] = {}
@@ -184,7 +305,21 @@ def text() -> str:
             lines += [f"            {float(c)!r},\n" for c in coefficients]
             lines.append("        ],\n")
         lines.append("    },\n")
+    lines += ["}\n", PIECES_HEADER]
+    for name, (shift, ((centers, coefficients), error)) in table_of_pieces().items():
+        ulps = mp.nstr(error * mpf(2) ** TYPES["float32"], 2)
+        lines.append(f'    "{name}": (  # off by at most {ulps} ulp\n        {shift},\n')
+        lines += listed(centers, 8)
+        lines.append("        [\n")
+        for row in coefficients:
+            lines += listed(row, 12)
+        lines.append("        ],\n    ),\n")
     return "".join([*lines, "}\n"])
+
+
+def listed(numbers: list[float], indentation: int) -> list[str]:
+    space = " " * indentation
+    return [f"{space}[\n", *(f"{space}    {c!r},\n" for c in numbers), f"{space}],\n"]
 
 
 def main() -> int:

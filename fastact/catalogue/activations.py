@@ -51,7 +51,6 @@ from fastact.catalogue.scalar import (
     bounded,
     constant,
     constant_low,
-    copysign,
     exp,
     exp_difference_times,
     exp_sum_times,
@@ -60,6 +59,7 @@ from fastact.catalogue.scalar import (
     fma,
     gelu_tanh_ratio,
     gelu_tanh_ratio_low,
+    hyperbolic_tangent,
     log1p,
     logistic_slope,
     logistic_tail_times,
@@ -528,7 +528,7 @@ class quick_gelu:
         z = constant("1.702") * inside
         low = product_low(constant("1.702"), inside, z) + constant_low("1.702") * inside
         tail = logistic_tail_times(z, low, inside)
-        return (-0.0 if x < 0 else x) - tail
+        return (-0.0 if x < -0.0 else x) - tail
 
     def derivative(x):
         t = abs(x)
@@ -555,7 +555,7 @@ class silu:
         t = abs(x)
         inside = 1000 if t > 1000 else t
         tail = logistic_tail_times(inside, 0, inside)
-        return (-0.0 if x < 0 else x) - tail
+        return (-0.0 if x < -0.0 else x) - tail
 
     def derivative(x):
         t = abs(x)
@@ -742,10 +742,7 @@ class tanh:
     backward_idiom = "grad * (1 - np.tanh(x) ** 2)"
 
     def formula(x):
-        e = expm1(2 * abs(bounded(x, 30)))
-        b = e + 2
-        low = (2 - b) + e if e < 2 else (e - b) + 2
-        return copysign(quotient(e, b, low), x)
+        return hyperbolic_tangent(x)
 
     def derivative(x):
         t = -2 * abs(x)
@@ -895,7 +892,7 @@ class _gelu:
 
     def formula(x):
         tail = normal_tail_product(abs(x))
-        return (-0.0 if x < 0 else x) - tail
+        return (-0.0 if x < -0.0 else x) - tail
 
     def derivative(x):
         slope = normal_slope(abs(x))
@@ -913,7 +910,7 @@ class _gelu_tanh:
         z = inside * ratio
         low = fma(inside, gelu_tanh_ratio_low(inside), product_low(inside, ratio, z))
         tail = logistic_tail_times(z, low, inside)
-        return (-0.0 if x < 0 else x) - tail
+        return (-0.0 if x < -0.0 else x) - tail
 
     def derivative(x):
         t = abs(x)

@@ -23,6 +23,7 @@ __all__ = [
     "fma",
     "gelu_tanh_ratio",
     "gelu_tanh_ratio_low",
+    "hyperbolic_tangent",
     "log1p",
     "log1p_of_sum",
     "logistic_slope",
@@ -170,6 +171,11 @@ def gelu_tanh_ratio_low(x: float) -> float:
 def fma(a: float, b: float, c: float) -> float:
     """a b + c, rounded once where the CPU can"""
     return a * b + c
+
+
+def hyperbolic_tangent(x: float) -> float:
+    """tanh(x)"""
+    return math.tanh(x)
 
 
 def tanhshrink_rest(s: float) -> float:

@@ -276,7 +276,7 @@ class _Trace:
 
     def run(self, source: str, names: Sequence[str], inputs: Sequence[Value]) -> list[Value]:
         namespace: dict[str, Any] = {name: self.function(name) for name in _ARITHMETIC}
-        namespace |= {name: getattr(self, name) for name in ("T", "select", "piecewise")}
+        namespace |= {name: getattr(self, name) for name in ("T", "if_all", "piecewise", "select")}
         namespace["formula"] = lambda function: function
         exec(compile(source, "<formula>", "exec"), namespace)
         return [namespace[name](*inputs) for name in names]
@@ -301,6 +301,34 @@ class _Trace:
             return frozen(self.builder, self.builder.select(*operands))
 
         return condition._each(emit, if_true, if_false)
+
+    def if_all(
+        self,
+        condition: Value,
+        then: Callable[[Value], Value],
+        otherwise: Callable[[Value], Value],
+        x: Value,
+    ) -> Value:
+        """then(x) if the condition holds for all that is worked on, else otherwise(x)."""
+        builder = self.builder
+        everywhere = ir.Constant(ir.IntType(1), 1)
+        for part in condition.parts:
+            if isinstance(part.type, ir.VectorType):
+                lanes = ir.IntType(part.type.count)
+                part = builder.icmp_unsigned("==", builder.bitcast(part, lanes), lanes(-1))
+            everywhere = builder.and_(everywhere, part)
+        with builder.if_else(everywhere, likely=True) as (if_so, if_not):
+            with if_so:
+                near, near_block = then(x), builder.block
+            with if_not:
+                far, far_block = otherwise(x), builder.block
+        parts = []
+        for a, b in zip(near.parts, far.parts, strict=True):
+            part = builder.phi(a.type)
+            part.add_incoming(a, near_block)
+            part.add_incoming(b, far_block)
+            parts.append(part)
+        return Value(self, parts)
 
     def piecewise(
         self,

@@ -24,7 +24,8 @@ __all__ = ["CONSTANTS", "MILLS_SLOPE"]
 MILLS_SLOPE = 2.5078125
 
 #: By the type that is computed in. EXP_BOTTOM is where y e^x is 0 for any y of a formula, MILLS_TOP
-#: where e^(-t^2 / 2) is.
+#: where e^(-t^2 / 2) is; TANH_TOP is where tanh is 1, TANH_FIRST where the second of its
+#: pieces begins.
 CONSTANTS = {
     "float32": {
         "ROUNDER": 1.5 * 2.0**23,
@@ -34,6 +35,11 @@ CONSTANTS = {
         "EXP_BOTTOM": -115.0,
         "MILLS_TOP": 15.0,
         "MILLS_SLOPE": MILLS_SLOPE,
+        "TANH_FIRST": 2.0**-4,
+        "TANH_TOP": 9.9,
+        "NEAR_TOP": 6.0,
+        "NEAR_SQUARE": 1 / 62,
+        "NEAR_LINEAR": 2 / 31,
     },
     "float64": {
         "ROUNDER": 1.5 * 2.0**52,
@@ -221,6 +227,13 @@ def logistic_slope(x, low, u, one):
     b = 1 + e
     q = quotient(1, b, (1 - b) + e)
     return scale(fma(q, p, q) * fma(-u, q, one), exp_rounded(inside))
+
+
+def hyperbolic_tangent(x):
+    e = expm1(2 * abs(bounded(x, 30)))
+    b = e + 2
+    low = (2 - b) + e if e < 2 else (e - b) + 2
+    return copysign(quotient(e, b, low), x)
 
 
 def tanhshrink_rest(s):

@@ -44,7 +44,18 @@ def logistic_slope(x, low, u, one):
     return scale(fma(q, p, q) * fma(-u, q, one), exp_rounded(inside))
 
 
+# Where a vector has no number beyond NEAR_TOP, as nearly all have none, one polynomial does.
+
+
 def normal_tail_product(t):
+    return if_all(t < NEAR_TOP, normal_tail_near, normal_tail_anywhere, t)
+
+
+def normal_tail_near(t):
+    return piecewise(t, fma(t, fma(t, NEAR_SQUARE, NEAR_LINEAR), 1), NEAR_TAIL)
+
+
+def normal_tail_anywhere(t):
     inside = MILLS_TOP if t > MILLS_TOP else t
     half = -0.5 * inside
     square = half * inside
@@ -54,6 +65,14 @@ def normal_tail_product(t):
 
 
 def normal_slope(t):
+    return if_all(t < NEAR_TOP, normal_slope_near, normal_slope_anywhere, t)
+
+
+def normal_slope_near(t):
+    return piecewise(t, fma(t, fma(t, NEAR_SQUARE, NEAR_LINEAR), 1), NEAR_SLOPE)
+
+
+def normal_slope_anywhere(t):
     inside = MILLS_TOP if t > MILLS_TOP else t
     half = -0.5 * inside
     square = half * inside

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from fastact.catalogue import Activation
-from fastact.source import elementary
-from fastact.source.coefficients import COEFFICIENTS
+from fastact.source import elementary, elementary_wide
+from fastact.source.coefficients import COEFFICIENTS, PIECES
 
 __all__ = [
     "Formula",
@@ -39,15 +39,18 @@ class Formula:
     constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
-def functions_source(compute: str, type_name: str = "T", **formulas: Formula) -> str:
+def functions_source(
+    compute: str, type_name: str = "T", *, wide: bool = False, **formulas: Formula
+) -> str:
     """The source of formulas under other names, made ready to compile without branches.
 
     The elementary functions that they call, and those that these call, come first. ``type_name`` is
-    what the type that is computed in is called there.
+    what the type that is computed in is called there; ``wide``: what is made of it are vectors of
+    512 bits (see ``elementary_wide``).
     """
     functions: dict[str, str] = {}
     for name, formula in formulas.items():
-        _add_function(functions, formula, name, _Typed(compute, type_name))
+        _add_function(functions, formula, name, _Typed(compute, type_name, wide))
     return "\n\n".join(functions.values())
 
 
@@ -56,7 +59,7 @@ def _add_function(functions: dict[str, str], formula: Formula, name: str, typed:
     tree = ast.parse(textwrap.dedent(inspect.getsource(formula.function))).body[0]
     assert isinstance(tree, ast.FunctionDef)
     for node in ast.walk(tree):
-        called = getattr(elementary, node.id, None) if isinstance(node, ast.Name) else None
+        called = typed.elementary(node.id) if isinstance(node, ast.Name) else None
         if inspect.isfunction(called) and called.__name__ not in functions:
             _add_function(functions, Formula(called), called.__name__, typed)
     tree.name = name
@@ -76,11 +79,17 @@ class _Typed(ast.NodeTransformer):
     ``a if c else b`` becomes ``select(c, T(a), T(b))``; and what ``elementary`` describes.
     """
 
-    def __init__(self, compute: str, type_name: str) -> None:
+    def __init__(self, compute: str, type_name: str, wide: bool) -> None:
         self.type_name = type_name
+        self.wide = wide and compute == "float32"
         self.constants = elementary.CONSTANTS.get(compute, {})
         self.coefficients = COEFFICIENTS.get(compute, {})
         self.round = np.float32 if compute == "float32" else float
+
+    def elementary(self, name: str) -> Any:
+        """The elementary function of this name, if there is one."""
+        general = getattr(elementary, name, None)
+        return getattr(elementary_wide, name, general) if self.wide else general
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return self.typed(node) if isinstance(node.value, int | float) else node
@@ -99,6 +108,13 @@ class _Typed(ast.NodeTransformer):
         if function == "polynomial":
             x, name = node.args
             return self.polynomial(self.visit(x), self.coefficients[ast.unparse(name)])
+        if function == "piecewise":
+            *operands, name = node.args
+            numbers = [ast.parse(repr(part)).body[0].value for part in PIECES[ast.unparse(name)]]
+            return _called(function, *(self.typed(self.visit(x)) for x in operands), *numbers)
+        if function == "if_all":
+            condition, near, far, x = node.args
+            return _called(function, self.visit(condition), near, far, self.typed(self.visit(x)))
         if function in ("constant", "constant_low"):
             (digits,) = (ast.literal_eval(argument) for argument in node.args)
             high = float(self.round(digits))
@@ -136,11 +152,13 @@ def product(grad: str, slope: str = "slope") -> str:
     return f"select({slope} != T(0), T({grad} * {slope}), T(0))"
 
 
-def backward_source(derivative: Formula, parameters: Iterable[str], compute: str) -> str:
+def backward_source(
+    derivative: Formula, parameters: Iterable[str], compute: str, wide: bool = False
+) -> str:
     """``value(grad, x, *parameters)``"""
     names = ", ".join(["x", *parameters])
     return f"""\
-{functions_source(compute, derivative=derivative)}
+{functions_source(compute, wide=wide, derivative=derivative)}
 
 @formula
 def value(grad, {names}):
@@ -149,10 +167,10 @@ def value(grad, {names}):
 """
 
 
-def gated_source(entry: Activation, compute: str) -> str:
+def gated_source(entry: Activation, compute: str, wide: bool = False) -> str:
     """``value(gate, up)``"""
     return f"""\
-{functions_source(compute, activation=Formula(entry.formula))}
+{functions_source(compute, wide=wide, activation=Formula(entry.formula))}
 
 @formula
 def value(gate, up):
@@ -160,11 +178,11 @@ def value(gate, up):
 """
 
 
-def gated_backward_source(entry: Activation, compute: str) -> str:
+def gated_backward_source(entry: Activation, compute: str, wide: bool = False) -> str:
     """``value0(grad, gate, up)`` and ``value1``: the gradients by the gate and by ``up``."""
     activation, derivative = Formula(entry.formula), Formula(entry.derivative)
     return f"""\
-{functions_source(compute, activation=activation, derivative=derivative)}
+{functions_source(compute, wide=wide, activation=activation, derivative=derivative)}
 
 @formula
 def value0(grad, gate, up):
