@@ -162,16 +162,6 @@ def mills_rational(top: Any, goal: Any) -> tuple[list[Any], list[Any], Any]:
 PIECES = 32
 
 
-def mills_product(t: Any) -> Any:
-    """t mills(t)"""
-    return t * mills(t)
-
-
-def mills_slopes(t: Any) -> Any:
-    """mills(t) - t / sqrt(2 pi)"""
-    return mills(t) - t / mp.sqrt(2 * mp.pi)
-
-
 def float32_of_bits(bits: int) -> Any:
     return mpf(struct.unpack("<f", struct.pack("<I", bits))[0])
 
@@ -230,11 +220,11 @@ def pieces(
     raise ArithmeticError("no degree is enough")
 
 
-def by_exponent(lowest: float, shift: int, offset: int) -> tuple[int, list[Any]]:
-    """The first index, and the ends, where the bits of t + offset say which piece it is."""
+def by_exponent(lowest: float, shift: int) -> tuple[int, list[Any]]:
+    """The first index, and the ends, where the bits of t say which piece it is."""
     (bits,) = struct.unpack("<I", struct.pack("<f", lowest))
     first = bits >> shift
-    ends = [float32_of_bits((first + k) << shift) - offset for k in range(PIECES + 1)]
+    ends = [float32_of_bits((first + k) << shift) for k in range(PIECES + 1)]
     return first, [mpf(0), *ends[1:]]
 
 
@@ -261,12 +251,20 @@ def table_of_pieces() -> dict[str, tuple[int, Any]]:
     goal = mpf(2) ** -24 / 8
     near = by_square(CONSTANTS["float32"]["NEAR_SQUARE"], CONSTANTS["float32"]["NEAR_LINEAR"])
     return {
-        "TANH": (21, pieces(mp.tanh, *by_exponent(2.0**-4, 21, 0), 4 * goal, odd=True)),
-        "MILLS_PRODUCT": (20, pieces(mills_product, *by_exponent(1.0, 20, 1), goal)),
-        "MILLS_SLOPES": (20, pieces(mills_slopes, *by_exponent(1.0, 20, 1), goal)),
-        "NEAR_TAIL": (18, pieces(normal_tail, *near, 4 * goal)),
-        "NEAR_SLOPE": (18, pieces(normal_slope, *near, 4 * goal)),
+        "TANH": (21, pieces(mp.tanh, *by_exponent(2.0**-4, 21), 4 * goal, odd=True)),
+        "NORMAL_TAIL": (18, pieces(normal_tail, *near, 4 * goal)),
+        "NORMAL_SLOPE": (18, pieces(normal_slope, *near, 4 * goal)),
     }
+
+
+def far(f: Function, constants: dict[str, float]) -> tuple[list[Any], Any]:
+    """A polynomial of -2 / t^2, for t from NEAR_TOP to MILLS_TOP."""
+
+    def of_inverse(x: Any) -> Any:
+        return f(mp.sqrt(-2 / x))
+
+    low, high = (-2 / mpf(constants[name]) ** 2 for name in ("NEAR_TOP", "MILLS_TOP"))
+    return fitted(of_inverse, of_inverse, lambda x: 1, low, high, mpf(2) ** -24 / 8)
 
 
 def table() -> dict[str, dict[str, tuple[list[Any], Any]]]:
@@ -291,6 +289,11 @@ def table() -> dict[str, dict[str, tuple[list[Any], Any]]]:
             "MILLS_NUMERATOR": (n, mills_error),
             "MILLS_DENOMINATOR": (d, mills_error),
         }
+    constants = CONSTANTS["float32"]
+    tables["float32"] |= {
+        "MILLS_FAR": far(lambda t: t * mills(t), constants),
+        "MILLS_SLOPE_FAR": far(lambda t: mills(t) / t - 1 / mp.sqrt(2 * mp.pi), constants),
+    }
     return tables
 
 

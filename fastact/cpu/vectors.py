@@ -3,7 +3,7 @@
 The source of a formula is run once, in Python, on ``Value`` objects: each operation emits the
 instruction that does it, for all the vectors that the loop works on in turn. So the vectors are
 those that were meant, and a formula may use instructions that no vectorizer finds, such as looking
-numbers up in registers (``piecewise``).
+numbers up in registers (``piecewise``), or leave out what no number of a vector needs (``either``).
 
 A loop has two bodies: one for several whole vectors in turn, and one for a single vector of which
 only some elements may be read and written, to which short arrays and the ends of long ones are
@@ -276,7 +276,7 @@ class _Trace:
 
     def run(self, source: str, names: Sequence[str], inputs: Sequence[Value]) -> list[Value]:
         namespace: dict[str, Any] = {name: self.function(name) for name in _ARITHMETIC}
-        namespace |= {name: getattr(self, name) for name in ("T", "if_all", "piecewise", "select")}
+        namespace |= {name: getattr(self, name) for name in ("T", "either", "piecewise", "select")}
         namespace["formula"] = lambda function: function
         exec(compile(source, "<formula>", "exec"), namespace)
         return [namespace[name](*inputs) for name in names]
@@ -302,14 +302,17 @@ class _Trace:
 
         return condition._each(emit, if_true, if_false)
 
-    def if_all(
+    def either(
         self,
         condition: Value,
-        then: Callable[[Value], Value],
-        otherwise: Callable[[Value], Value],
+        near: Callable[[Value], Value],
+        far: Callable[[Value], Value],
         x: Value,
     ) -> Value:
-        """then(x) if the condition holds for all that is worked on, else otherwise(x)."""
+        """near(x) where the condition holds, else far(x), which is computed only if wanted.
+
+        So what becomes of a number does not depend on those beside it.
+        """
         builder = self.builder
         everywhere = ir.Constant(ir.IntType(1), 1)
         for part in condition.parts:
@@ -317,16 +320,16 @@ class _Trace:
                 lanes = ir.IntType(part.type.count)
                 part = builder.icmp_unsigned("==", builder.bitcast(part, lanes), lanes(-1))
             everywhere = builder.and_(everywhere, part)
-        with builder.if_else(everywhere, likely=True) as (if_so, if_not):
-            with if_so:
-                near, near_block = then(x), builder.block
-            with if_not:
-                far, far_block = otherwise(x), builder.block
+        usual = near(x)
+        before = builder.block
+        with builder.if_then(builder.not_(everywhere), likely=False):
+            mixed = self.select(condition, usual, far(x))
+            inside = builder.block
         parts = []
-        for a, b in zip(near.parts, far.parts, strict=True):
+        for a, b in zip(usual.parts, mixed.parts, strict=True):
             part = builder.phi(a.type)
-            part.add_incoming(a, near_block)
-            part.add_incoming(b, far_block)
+            part.add_incoming(a, before)
+            part.add_incoming(b, inside)
             parts.append(part)
         return Value(self, parts)
 

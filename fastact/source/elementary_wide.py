@@ -1,10 +1,12 @@
 """Elementary functions for vectors of 512 bits, where they differ from those of ``elementary``.
 
-They are templates like those, of float32 only. ``piecewise(x, index, NAME)`` is a polynomial of x
-less a center, with center and coefficients that the bits of ``index`` choose among 32: two
-registers hold a table, and looking all elements of a vector up takes one instruction. That is
-faster than an exponential and a division, and a center is a number of which the function nearly is
-a float32, so that little is lost. A quotient whose error the result can bear is not mended.
+They are templates like those, of float32 only, and have two more words. ``piecewise(x, index,
+NAME)`` is a polynomial of x less a center, with center and coefficients that the bits of ``index``
+choose among 32: two registers hold a table, and looking all numbers of a vector up takes one
+instruction. That is faster than an exponential and a division. At a center the function nearly is a
+float32, so that rounding it loses little. ``either(condition, near, far, x)`` is near(x) where the
+condition holds, else far(x), and takes hardly longer than near(x) where it holds for all numbers of
+a vector. A quotient whose error the result can bear is not mended.
 """
 # mypy: disable-error-code="no-untyped-def, name-defined, no-untyped-call"
 # ruff: noqa: F821
@@ -44,38 +46,41 @@ def logistic_slope(x, low, u, one):
     return scale(fma(q, p, q) * fma(-u, q, one), exp_rounded(inside))
 
 
-# Where a vector has no number beyond NEAR_TOP, as nearly all have none, one polynomial does.
+# Up to NEAR_TOP, where nearly all numbers are, these are one piecewise polynomial. What is done for
+# the others is done only if a vector has one.
 
 
 def normal_tail_product(t):
-    return if_all(t < NEAR_TOP, normal_tail_near, normal_tail_anywhere, t)
+    return either(t < NEAR_TOP, normal_tail_near, normal_tail_far, t)
 
 
 def normal_tail_near(t):
-    return piecewise(t, fma(t, fma(t, NEAR_SQUARE, NEAR_LINEAR), 1), NEAR_TAIL)
+    return piecewise(t, fma(t, fma(t, NEAR_SQUARE, NEAR_LINEAR), 1), NORMAL_TAIL)
 
 
-def normal_tail_anywhere(t):
+def normal_tail_far(t):
     inside = MILLS_TOP if t > MILLS_TOP else t
     half = -0.5 * inside
     square = half * inside
+    inverse = 1 / square
+    y = polynomial(inverse, MILLS_FAR)
     p = exp_fraction(square, product_low(half, inside, square))
-    y = piecewise(inside, 1 + inside, MILLS_PRODUCT)
     return scale(fma(y, p, y), exp_rounded(square))
 
 
 def normal_slope(t):
-    return if_all(t < NEAR_TOP, normal_slope_near, normal_slope_anywhere, t)
+    return either(t < NEAR_TOP, normal_slope_near, normal_slope_far, t)
 
 
 def normal_slope_near(t):
-    return piecewise(t, fma(t, fma(t, NEAR_SQUARE, NEAR_LINEAR), 1), NEAR_SLOPE)
+    return piecewise(t, fma(t, fma(t, NEAR_SQUARE, NEAR_LINEAR), 1), NORMAL_SLOPE)
 
 
-def normal_slope_anywhere(t):
+def normal_slope_far(t):
     inside = MILLS_TOP if t > MILLS_TOP else t
     half = -0.5 * inside
     square = half * inside
+    inverse = 1 / square
+    y = inside * polynomial(inverse, MILLS_SLOPE_FAR)
     p = exp_fraction(square, product_low(half, inside, square))
-    y = piecewise(inside, 1 + inside, MILLS_SLOPES)
     return scale(fma(y, p, y), exp_rounded(square))

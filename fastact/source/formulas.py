@@ -112,7 +112,7 @@ class _Typed(ast.NodeTransformer):
             *operands, name = node.args
             numbers = [ast.parse(repr(part)).body[0].value for part in PIECES[ast.unparse(name)]]
             return _called(function, *(self.typed(self.visit(x)) for x in operands), *numbers)
-        if function == "if_all":
+        if function == "either":
             condition, near, far, x = node.args
             return _called(function, self.visit(condition), near, far, self.typed(self.visit(x)))
         if function in ("constant", "constant_low"):
