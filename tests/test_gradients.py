@@ -31,6 +31,11 @@ EXACT = {
     "gelu_tanh_ratio_low": lambda x: mp.mpf(0),
     "log1p": mp.log1p,
     "log1p_of_sum": mp.log1p,
+    "logistic": lambda x: 1 / (1 + mp.exp(-x)),
+    "logistic_density_times": lambda x, y: y * mp.exp(x) / (1 + mp.exp(x)) ** 2,
+    "logistic_product_slope": lambda x: 1 / (1 + mp.exp(x)) * (1 - x / (1 + mp.exp(-x))),
+    "logistic_tail_product": lambda x: x / (1 + mp.exp(x)),
+    "hyperbolic_tangent": mp.tanh,
     "logistic_slope": lambda x, low, u, one: 1 / (1 + mp.exp(x)) * (one - u / (1 + mp.exp(-x))),
     "logistic_tail_times": lambda x, low, y: y / (1 + mp.exp(x)),
     "normal_slope": lambda t: mp.ncdf(-t) - t * mp.npdf(t),
@@ -40,7 +45,6 @@ EXACT = {
     "quotient_of_product": lambda a, c, b, b_low: a * c / (b + b_low),
     "quotient": lambda a, b, b_low: a / (b + b_low),
     "sigmoid_sum_times": lambda x, low, y: y / (1 + mp.exp(-x - low)),
-    "sigmoid_times": lambda x, y: y / (1 + mp.exp(-x)),
     "sqrt": mp.sqrt,
     "tanhshrink_rest": lambda s: (
         ((mp.sqrt(s) - mp.tanh(mp.sqrt(s))) / (mp.sqrt(s) * s) - mp.mpf(1) / 3) / s

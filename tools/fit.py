@@ -172,11 +172,20 @@ def loss(x: Any) -> Any:
 
 
 def center(f: Function, low: Any, high: Any) -> Any:
-    """A float32 next to the middle, where f nearly is one, too."""
-    candidates = [np.float32(float((low + high) / 2))]
+    """A float32 near the middle where f nearly is one, too; farther away where f is flat."""
+    middle, third = float((low + high) / 2), float((high - low) / 3)
+    beside = [np.float32(middle)]
     for _ in range(300):
-        candidates.append(np.nextafter(candidates[-1], np.float32(np.inf)))
-    return min((mpf(float(c)) for c in candidates), key=lambda c: loss(f(c)))
+        beside.append(np.nextafter(beside[-1], np.float32(np.inf)))
+    around = np.linspace(middle - third / 2, middle + third / 2, 300, dtype=np.float32)
+
+    def lost(c: Any) -> Any:
+        return loss(f(c)) / abs(f(c))
+
+    best = min((mpf(float(c)) for c in beside), key=lost)
+    if lost(best) < mpf(2) ** -29:
+        return best
+    return min((mpf(float(c)) for c in around), key=lost)
 
 
 def piece(f: Function, low: Any, high: Any, degree: int, odd: bool) -> tuple[Any, list[Any]]:
@@ -228,6 +237,11 @@ def by_exponent(lowest: float, shift: int) -> tuple[int, list[Any]]:
     return first, [mpf(0), *ends[1:]]
 
 
+def by_step(step: float) -> tuple[int, list[Any]]:
+    """The same where 1 + t step, which is below 2, says so."""
+    return 0, [mpf(k) / PIECES / mpf(step) for k in range(PIECES + 1)]
+
+
 def by_square(a: float, b: float) -> tuple[int, list[Any]]:
     """The same where 1 + t (a t + b), which is below 2, says so."""
     a_, b_ = mpf(a), mpf(b)
@@ -246,12 +260,34 @@ def normal_slope(t: Any) -> Any:
     return mp.erfc(t / mp.sqrt(2)) / 2 - t * mp.exp(-t * t / 2) / mp.sqrt(2 * mp.pi)
 
 
+def logistic_tail(t: Any) -> Any:
+    """1 / (1 + e^t)"""
+    return 1 / (1 + mp.exp(t))
+
+
+def logistic_density(t: Any) -> Any:
+    """e^t / (1 + e^t)^2"""
+    return mp.exp(t) * logistic_tail(t) ** 2
+
+
+def logistic_slope(t: Any) -> Any:
+    """The derivative of x / (1 + e^-x) at -t"""
+    s = logistic_tail(t)
+    return s * (1 - t * (1 - s))
+
+
 def table_of_pieces() -> dict[str, tuple[int, Any]]:
     """By name: how far the bits that say which piece it is are shifted, and the pieces."""
     goal = mpf(2) ** -24 / 8
-    near = by_square(CONSTANTS["float32"]["NEAR_SQUARE"], CONSTANTS["float32"]["NEAR_LINEAR"])
+    constants = CONSTANTS["float32"]
+    near = by_square(constants["NEAR_SQUARE"], constants["NEAR_LINEAR"])
+    even = by_step(constants["LOGISTIC_STEP"])
     return {
         "TANH": (21, pieces(mp.tanh, *by_exponent(2.0**-4, 21), 4 * goal, odd=True)),
+        "LOGISTIC_TAIL": (18, pieces(logistic_tail, *even, 2 * goal)),
+        "LOGISTIC_DENSITY": (18, pieces(logistic_density, *even, 2 * goal)),
+        "LOGISTIC_PRODUCT": (18, pieces(lambda t: t * logistic_tail(t), *even, 2 * goal)),
+        "LOGISTIC_SLOPE": (18, pieces(logistic_slope, *even, 2 * goal)),
         "NORMAL_TAIL": (18, pieces(normal_tail, *near, 4 * goal)),
         "NORMAL_SLOPE": (18, pieces(normal_slope, *near, 4 * goal)),
     }

@@ -61,7 +61,11 @@ from fastact.catalogue.scalar import (
     gelu_tanh_ratio_low,
     hyperbolic_tangent,
     log1p,
+    logistic,
+    logistic_density_times,
+    logistic_product_slope,
     logistic_slope,
+    logistic_tail_product,
     logistic_tail_times,
     normal_slope,
     normal_tail_product,
@@ -70,7 +74,6 @@ from fastact.catalogue.scalar import (
     quotient_of_product,
     quotient_squared,
     sigmoid_sum_times,
-    sigmoid_times,
     sqrt,
     tanhshrink_rest,
 )
@@ -552,15 +555,10 @@ class silu:
     backward_idiom = "(s := 1 / (1 + np.exp(-x))) * (1 + x * (1 - s)) * grad"
 
     def formula(x):
-        t = abs(x)
-        inside = 1000 if t > 1000 else t
-        tail = logistic_tail_times(inside, 0, inside)
-        return (-0.0 if x < -0.0 else x) - tail
+        return (-0.0 if x < -0.0 else x) - logistic_tail_product(abs(x))
 
     def derivative(x):
-        t = abs(x)
-        inside = 1000 if t > 1000 else t
-        slope = logistic_slope(inside, 0, inside, 1)
+        slope = logistic_product_slope(abs(x))
         return 1 - slope if x > 0 else slope
 
 
@@ -647,7 +645,7 @@ class softplus:
         return 1 if z > threshold else sigmoid_sum_times(z, low, 1)
 
     def default_derivative(x):
-        return 1 if x > 20 else sigmoid_times(x, 1)
+        return 1 if x > 20 else logistic(x)
 
 
 @activation
@@ -697,13 +695,10 @@ class sigmoid:
     backward_idiom = "(s := 1 / (1 + np.exp(-x))) * (1 - s) * grad"
 
     def formula(x):
-        return sigmoid_times(x, 1)
+        return logistic(x)
 
     def derivative(x):
-        t = -abs(x)
-        e = exp(t)
-        b = 1 + e
-        return exp_times(t, quotient(1 / b, b, (1 - b) + e))
+        return logistic_density_times(abs(x), 1)
 
     def derivative_from_output(y):
         return y * (1 - y)
@@ -726,7 +721,7 @@ class log_sigmoid:
         return -rest if x > 0 else x - rest
 
     def derivative(x):
-        return sigmoid_times(-x, 1)
+        return logistic(-x)
 
 
 @activation
@@ -745,10 +740,7 @@ class tanh:
         return hyperbolic_tangent(x)
 
     def derivative(x):
-        t = -2 * abs(x)
-        e = exp(t)
-        b = 1 + e
-        return exp_times(t, quotient(4 / b, b, (1 - b) + e))
+        return logistic_density_times(2 * abs(x), 4)
 
     def derivative_from_output(y):
         return (1 - y) * (1 + y)

@@ -26,7 +26,11 @@ __all__ = [
     "hyperbolic_tangent",
     "log1p",
     "log1p_of_sum",
+    "logistic",
+    "logistic_density_times",
+    "logistic_product_slope",
     "logistic_slope",
+    "logistic_tail_product",
     "logistic_tail_times",
     "normal_slope",
     "normal_tail_product",
@@ -35,7 +39,6 @@ __all__ = [
     "quotient_of_product",
     "quotient_squared",
     "sigmoid_sum_times",
-    "sigmoid_times",
     "sqrt",
     "tanhshrink_rest",
 ]
@@ -81,9 +84,9 @@ def log1p_of_sum(x: float) -> float:
     return math.log1p(x)
 
 
-def sigmoid_times(x: float, y: float) -> float:
-    """y / (1 + e^-x), for finite y"""
-    return sigmoid_sum_times(x, 0.0, y)
+def logistic(x: float) -> float:
+    """1 / (1 + e^-x)"""
+    return sigmoid_sum_times(x, 0.0, 1.0)
 
 
 def sigmoid_sum_times(x: float, low: float, y: float) -> float:
@@ -115,6 +118,22 @@ def copysign(x: float, sign: float) -> float:
 def logistic_tail_times(x: float, low: float, y: float) -> float:
     """y / (1 + e^(x + low)), for x >= 0 and finite y"""
     return sigmoid_sum_times(-x, -low, y)
+
+
+def logistic_tail_product(x: float) -> float:
+    """x / (1 + e^x), for x >= 0"""
+    return logistic_tail_times(x, 0.0, x) if x < 1000 else 0 * (x - x)
+
+
+def logistic_product_slope(x: float) -> float:
+    """The derivative of x / (1 + e^-x) at -x, for x >= 0."""
+    return logistic_slope(x, 0.0, x, 1.0) if x < 1000 else 0 * (x - x)
+
+
+def logistic_density_times(x: float, y: float) -> float:
+    """y e^-x / (1 + e^-x)^2, for x >= 0"""
+    e = exp(-x)
+    return exp_times(-x, y / (1 + e) ** 2)
 
 
 def logistic_slope(x: float, low: float, u: float, one: float) -> float:

@@ -153,7 +153,7 @@ def _unit_of_vectors(name: str, functions: str, operands: Operands, together: in
         from fastact.cpu import vectors
 
         of = vectors.Elementwise(functions, tuple(names), tuple(kinds), compute, together)
-        return vectors.intrinsics(of)
+        return vectors.elementwise(of)
 
     loop = _loop_of_vectors(operands)
     text = f"# {together} vectors in turn\n{functions}\n{loop}"

@@ -22,13 +22,13 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu import arithmetic
 from fastact.cpu.arithmetic import constant, frozen, suffix
 
-__all__ = ["VECTOR_BYTES", "Elementwise", "intrinsics"]
+__all__ = ["VECTOR_BYTES", "Elementwise", "elementwise", "for_rows"]
 
 #: Of numbers in the type that is computed in.
 VECTOR_BYTES = 64
@@ -66,7 +66,7 @@ class Elementwise:
         return _FLOATS[self.compute]
 
 
-def intrinsics(of: Elementwise) -> dict[str, Any]:
+def elementwise(of: Elementwise) -> dict[str, Any]:
     """What the source of an inner loop may call to go through ``n`` elements.
 
     ``vectors(args, n, scalars)``: those of contiguous operands; the inputs whose bit in the literal
@@ -109,8 +109,8 @@ class _Loop:
     def vectors(self, n: Any, alone: set[int]) -> None:
         builder, of = self.builder, self.of
         numbers = {k: self.number(k) for k in alone}
-        lanes = VECTOR_BYTES * 8 // arithmetic.bits(of.number)
-        vector = ir.VectorType(of.number, lanes)
+        vector = _vector(of.number)
+        lanes = vector.count
         whole = builder.and_(n, _word(-lanes * of.together))
         with self.counted(_word(0), whole, lanes * of.together) as i:
             places = [builder.add(i, _word(lanes * j)) for j in range(of.together)]
@@ -155,23 +155,10 @@ class _Loop:
 
     def read(self, trace: _Trace, k: int, i: Any, mask: Any) -> Any:
         kind = arithmetic.like(trace.type, self.stored_types[k])
-        place = self.vector(k, i, kind)
-        size = arithmetic.bits(self.stored_types[k]) // 8
-        if mask is None:
-            return self.builder.load(place, align=size)
-        name = f"llvm.masked.load.{suffix(kind)}.p0{suffix(kind)}"
-        arguments = [place, _int(size), mask, constant(kind, 0)]
-        return arithmetic.call(self.builder, name, kind, arguments)
+        return _read(self.builder, self.vector(k, i, kind), mask)
 
     def write(self, k: int, i: Any, vector: Any, mask: Any) -> None:
-        place = self.vector(k, i, vector.type)
-        size = arithmetic.bits(self.stored_types[k]) // 8
-        if mask is None:
-            self.builder.store(vector, place, align=size)
-            return
-        name = f"llvm.masked.store.{suffix(vector.type)}.p0{suffix(vector.type)}"
-        arguments = [vector, place, _int(size), mask]
-        arithmetic.call(self.builder, name, ir.VoidType(), arguments)
+        _write(self.builder, vector, self.vector(k, i, vector.type), mask)
 
     def vector(self, k: int, i: Any, kind: Any) -> Any:
         """Where an operand's elements from number i on are."""
@@ -191,8 +178,31 @@ class _Loop:
             yield i
 
 
+def _vector(number: Any) -> Any:
+    return ir.VectorType(number, VECTOR_BYTES * 8 // arithmetic.bits(number))
+
+
 def _stored_type(kind: Kind) -> Any:
     return _FLOATS.get(kind.storage) or ir.IntType(int(kind.storage.lstrip("uint")))
+
+
+def _read(builder: Any, place: Any, mask: Any) -> Any:
+    """A vector at any address; 0 in the lanes that the mask leaves out."""
+    kind = place.type.pointee
+    size = arithmetic.bits(kind) // 8
+    if mask is None:
+        return builder.load(place, align=size)
+    name = f"llvm.masked.load.{suffix(kind)}.p0{suffix(kind)}"
+    return arithmetic.call(builder, name, kind, [place, _int(size), mask, constant(kind, 0)])
+
+
+def _write(builder: Any, vector: Any, place: Any, mask: Any) -> None:
+    size = arithmetic.bits(vector.type) // 8
+    if mask is None:
+        builder.store(vector, place, align=size)
+        return
+    name = f"llvm.masked.store.{suffix(vector.type)}.p0{suffix(vector.type)}"
+    arithmetic.call(builder, name, ir.VoidType(), [vector, place, _int(size), mask])
 
 
 # --- formulas -----------------------------------------------------------------------------------
@@ -305,11 +315,11 @@ class _Trace:
     def either(
         self,
         condition: Value,
-        near: Callable[[Value], Value],
-        far: Callable[[Value], Value],
-        x: Value,
+        near: Callable[..., Value],
+        far: Callable[..., Value],
+        *operands: Value,
     ) -> Value:
-        """near(x) where the condition holds, else far(x), which is computed only if wanted.
+        """near(...) where the condition holds, else far(...), which is computed only if wanted.
 
         So what becomes of a number does not depend on those beside it.
         """
@@ -320,10 +330,10 @@ class _Trace:
                 lanes = ir.IntType(part.type.count)
                 part = builder.icmp_unsigned("==", builder.bitcast(part, lanes), lanes(-1))
             everywhere = builder.and_(everywhere, part)
-        usual = near(x)
+        usual = near(*operands)
         before = builder.block
         with builder.if_then(builder.not_(everywhere), likely=False):
-            mixed = self.select(condition, usual, far(x))
+            mixed = self.select(condition, usual, far(*operands))
             inside = builder.block
         parts = []
         for a, b in zip(usual.parts, mixed.parts, strict=True):
@@ -383,3 +393,177 @@ class _Trace:
 
     def stored(self, kind: Kind, value: Value) -> list[Any]:
         return [arithmetic.stored(self.builder, kind, x) for x in value.parts]
+
+
+# --- vectors as values of Numba's ---------------------------------------------------------------
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """So many numbers as one value of a function that Numba compiles."""
+
+    def __init__(self, number: Any, lanes: int) -> None:
+        self.number, self.lanes = number, lanes
+        super().__init__(f"Vector({number}, {lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, ir.VectorType(_FLOATS[str(kind.number)], kind.lanes))
+
+
+def for_rows(source: str, names: Sequence[str], kind: Kind) -> dict[str, Any]:
+    """What the source of a loop over rows may call, with as many lanes as fit the computed type.
+
+    ``v_load(pointer, i)`` and ``v_store(pointer, i, v)`` convert from and to what is stored;
+    ``v_load_first(pointer, i, count, rest)`` and ``v_store_first(pointer, i, count, v)`` do that
+    for a part of the lanes. ``v_repeated(x)``; ``v_zeros()`` of float64, and ``v_plus(totals, v)``,
+    in float64; ``v_sum(totals)``, ``v_maximum(v)`` of all lanes. The functions ``names`` of the
+    source take a tuple, of vectors or of numbers.
+    """
+    number = _FLOATS[kind.compute]
+    vector = _vector(number)
+    T = getattr(types, kind.compute)  # noqa: N806
+    V, W = Vector(T, vector.count), Vector(types.float64, vector.count)  # noqa: N806
+
+    def place(builder: Any, pointer: Any, i: Any) -> Any:
+        stored = arithmetic.like(vector, pointer.type.pointee)
+        return builder.bitcast(builder.gep(pointer, [i]), stored.as_pointer())
+
+    def first(builder: Any, count: Any) -> Any:
+        return _Trace(builder, vector, 1).first_lanes(count)
+
+    @intrinsic
+    def v_load(typingctx, pointer, i):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return arithmetic.loaded(
+                builder, kind, _read(builder, place(builder, *arguments), None)
+            )
+
+        return V(pointer, types.intp), codegen
+
+    @intrinsic
+    def v_load_first(typingctx, pointer, i, count, rest):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer, i, count, rest = arguments
+            mask = first(builder, count)
+            x = arithmetic.loaded(builder, kind, _read(builder, place(builder, pointer, i), mask))
+            return builder.select(mask, x, arithmetic.repeated(builder, rest, vector))
+
+        return V(pointer, types.intp, types.intp, T), codegen
+
+    @intrinsic
+    def v_store(typingctx, pointer, i, v):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer, i, v = arguments
+            stored = arithmetic.stored(builder, kind, v)
+            _write(builder, stored, place(builder, pointer, i), None)
+            return context.get_dummy_value()
+
+        return types.void(pointer, types.intp, V), codegen
+
+    @intrinsic
+    def v_store_first(typingctx, pointer, i, count, v):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer, i, count, v = arguments
+            stored = arithmetic.stored(builder, kind, v)
+            _write(builder, stored, place(builder, pointer, i), first(builder, count))
+            return context.get_dummy_value()
+
+        return types.void(pointer, types.intp, types.intp, V), codegen
+
+    @intrinsic
+    def v_repeated(typingctx, x):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return arithmetic.repeated(builder, arguments[0], vector)
+
+        return V(T), codegen
+
+    @intrinsic
+    def v_zeros(typingctx):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return constant(context.get_value_type(W), 0.0)
+
+        return W(), codegen
+
+    @intrinsic
+    def v_plus(typingctx, totals, v):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            totals, v = arguments
+            return builder.fadd(totals, builder.fpext(v, totals.type))
+
+        return W(W, V), codegen
+
+    @intrinsic
+    def v_sum(typingctx, totals):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return _folded(builder, arguments[0], builder.fadd)
+
+        return types.float64(W), codegen
+
+    @intrinsic
+    def v_maximum(typingctx, v):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            def larger(a: Any, b: Any) -> Any:
+                return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+            return _folded(builder, arguments[0], larger)
+
+        return T(V), codegen
+
+    @intrinsic
+    def v_put(typingctx, pointer, i, totals):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer, i, totals = arguments
+            moved = builder.gep(pointer, [i])
+            _write(builder, totals, builder.bitcast(moved, totals.type.as_pointer()), None)
+            return context.get_dummy_value()
+
+        return types.void(pointer, types.intp, totals), codegen
+
+    @intrinsic
+    def v_get(typingctx, pointer, i):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            moved = builder.gep(arguments[0], [arguments[1]])
+            return _read(builder, builder.bitcast(moved, vector.as_pointer()), None)
+
+        return V(pointer, types.intp), codegen
+
+    def formula(name: str) -> Any:
+        @intrinsic
+        def function(typingctx, operands):  # type: ignore[no-untyped-def]
+            def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                trace = _Trace(builder, vector, 1)
+                values = [
+                    Value(
+                        trace, [x if x.type == vector else arithmetic.repeated(builder, x, vector)]
+                    )
+                    for x in cgutils.unpack_tuple(builder, arguments[0])
+                ]
+                return trace.run(source, [name], values)[0].parts[0]
+
+            return V(operands), codegen
+
+        return function
+
+    made = (v_load, v_load_first, v_store, v_store_first, v_repeated, v_zeros, v_plus)
+    made += (v_sum, v_maximum, v_put, v_get)
+    return {function._name: function for function in made} | {
+        f"v_{name}": formula(name) for name in names
+    }
+
+
+def _folded(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """All lanes in one number, half with half, in this order everywhere."""
+    while vector.type.count > 1:
+        half = vector.type.count // 2
+        parts = [
+            builder.shuffle_vector(
+                vector,
+                vector,
+                ir.Constant(ir.VectorType(_int, half), list(range(start, start + half))),
+            )
+            for start in (0, half)
+        ]
+        vector = combine(*parts)
+    return builder.extract_element(vector, _int(0))

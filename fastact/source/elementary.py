@@ -37,6 +37,8 @@ CONSTANTS = {
         "MILLS_SLOPE": MILLS_SLOPE,
         "TANH_FIRST": 2.0**-4,
         "TANH_TOP": 9.9,
+        "LOGISTIC_TOP": 12.0,
+        "LOGISTIC_STEP": 1 / 12.4,
         "NEAR_TOP": 6.0,
         "NEAR_SQUARE": 1 / 62,
         "NEAR_LINEAR": 2 / 31,
@@ -192,12 +194,19 @@ def gelu_tanh_ratio_low(x):
     return (smaller - (ratio - larger)) + (constant_low("1.59576912160573071175978") + more)
 
 
-def sigmoid_times(x, y):
+def logistic(x):
     t = -abs(x)
     e = exp(t)
     b = 1 + e
-    q = quotient(y, b, (1 - b) + e)
+    q = quotient(1, b, (1 - b) + e)
     return q if x > 0 else exp_times(t, q)
+
+
+def logistic_density_times(x, y):
+    t = -x
+    e = exp(t)
+    b = 1 + e
+    return exp_times(t, quotient(y / b, b, (1 - b) + e))
 
 
 def sigmoid_sum_times(x, low, y):
@@ -217,6 +226,16 @@ def logistic_tail_times(x, low, y):
     b = 1 + e
     q = quotient(y, b, (1 - b) + e)
     return scale(fma(q, p, q), exp_rounded(inside))
+
+
+def logistic_tail_product(x):
+    inside = 1000 if x > 1000 else x
+    return logistic_tail_times(inside, 0, inside)
+
+
+def logistic_product_slope(x):
+    inside = 1000 if x > 1000 else x
+    return logistic_slope(inside, 0, inside, 1)
 
 
 def logistic_slope(x, low, u, one):

@@ -4,9 +4,9 @@ They are templates like those, of float32 only, and have two more words. ``piece
 NAME)`` is a polynomial of x less a center, with center and coefficients that the bits of ``index``
 choose among 32: two registers hold a table, and looking all numbers of a vector up takes one
 instruction. That is faster than an exponential and a division. At a center the function nearly is a
-float32, so that rounding it loses little. ``either(condition, near, far, x)`` is near(x) where the
-condition holds, else far(x), and takes hardly longer than near(x) where it holds for all numbers of
-a vector. A quotient whose error the result can bear is not mended.
+float32, so that rounding it loses little. ``either(condition, near, far, ...)`` is near(...) where
+the condition holds, else far(...), and takes hardly longer than near where it holds for all numbers
+of a vector.
 """
 # mypy: disable-error-code="no-untyped-def, name-defined, no-untyped-call"
 # ruff: noqa: F821
@@ -23,31 +23,61 @@ def hyperbolic_tangent(x):
     return copysign(piecewise(inside, index, TANH), x)
 
 
-def sigmoid_times(x, y):
-    t = -abs(x)
-    e = exp(t)
-    tail = e * y / (1 + e)
-    return y - tail if x > 0 else tail
+# Where nearly all numbers are, these are one piecewise polynomial. What is done for those beyond is
+# done only if a vector has one.
 
 
-def logistic_tail_times(x, low, y):
-    below = -x
-    inside = EXP_BOTTOM if below < EXP_BOTTOM else below
-    p = exp_fraction(inside, -low)
-    q = y / (1 + scale(1 + p, exp_rounded(inside)))
-    return scale(fma(q, p, q), exp_rounded(inside))
+def logistic(x):
+    t = abs(x)
+    tail = either(t < LOGISTIC_TOP, logistic_tail_near, logistic_tail_far, t)
+    return 1 - tail if x > 0 else tail
 
 
-def logistic_slope(x, low, u, one):
-    below = -x
-    inside = EXP_BOTTOM if below < EXP_BOTTOM else below
-    p = exp_fraction(inside, -low)
-    q = 1 / (1 + scale(1 + p, exp_rounded(inside)))
-    return scale(fma(q, p, q) * fma(-u, q, one), exp_rounded(inside))
+def logistic_tail_near(t):
+    return piecewise(t, fma(t, LOGISTIC_STEP, 1), LOGISTIC_TAIL)
 
 
-# Up to NEAR_TOP, where nearly all numbers are, these are one piecewise polynomial. What is done for
-# the others is done only if a vector has one.
+def logistic_tail_far(t):
+    return logistic_tail_times(t, 0, 1)
+
+
+def logistic_density_times(x, y):
+    return either(x < LOGISTIC_TOP, logistic_density_near, logistic_density_far, x, y)
+
+
+def logistic_density_near(x, y):
+    return y * piecewise(x, fma(x, LOGISTIC_STEP, 1), LOGISTIC_DENSITY)
+
+
+def logistic_density_far(x, y):
+    q = 1 / (1 + exp(-x))
+    return exp_times(-x, y * (q * q))
+
+
+def logistic_tail_product(x):
+    return either(x < LOGISTIC_TOP, logistic_product_near, logistic_product_far, x)
+
+
+def logistic_product_near(x):
+    return piecewise(x, fma(x, LOGISTIC_STEP, 1), LOGISTIC_PRODUCT)
+
+
+def logistic_product_far(x):
+    inside = 1000 if x > 1000 else x
+    return logistic_tail_times(inside, 0, inside)
+
+
+def logistic_product_slope(x):
+    return either(x < LOGISTIC_TOP, logistic_slope_near, logistic_slope_far, x)
+
+
+def logistic_slope_near(x):
+    return piecewise(x, fma(x, LOGISTIC_STEP, 1), LOGISTIC_SLOPE)
+
+
+def logistic_slope_far(x):
+    inside = 1000 if x > 1000 else x
+    return logistic_slope(inside, 0, inside, 1)
 
 
 def normal_tail_product(t):

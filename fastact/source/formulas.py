@@ -113,8 +113,9 @@ class _Typed(ast.NodeTransformer):
             numbers = [ast.parse(repr(part)).body[0].value for part in PIECES[ast.unparse(name)]]
             return _called(function, *(self.typed(self.visit(x)) for x in operands), *numbers)
         if function == "either":
-            condition, near, far, x = node.args
-            return _called(function, self.visit(condition), near, far, self.typed(self.visit(x)))
+            condition, near, far, *operands = node.args
+            typed = [self.typed(self.visit(x)) for x in operands]
+            return _called(function, self.visit(condition), near, far, *typed)
         if function in ("constant", "constant_low"):
             (digits,) = (ast.literal_eval(argument) for argument in node.args)
             high = float(self.round(digits))
