@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import struct
 import sys
 from collections.abc import Callable
@@ -215,11 +216,11 @@ def pieces(
     count = len(ends) - 1
     small = mpf(0) if odd or f(mpf(0)) == 0 else mpf(1) / 16
     for degree in range(3, 10):
-        fits = [piece(f, *ends[k : k + 2], degree, odd) for k in range(count)]
+        fits = [piece(f, low, high, degree, odd) for low, high in itertools.pairwise(ends)]
         error = max(
             abs(value(c, t - middle) - f(t)) / max(abs(f(t)), small)
-            for k, (middle, c) in enumerate(fits)
-            for t in chebyshev(*ends[k : k + 2], 40)
+            for (middle, c), (low, high) in zip(fits, itertools.pairwise(ends), strict=True)
+            for t in chebyshev(low, high, 40)
         )
         if error < goal:
             turned = [fits[(k - first) % count] for k in range(count)]

@@ -417,9 +417,9 @@ def for_rows(source: str, names: Sequence[str], kind: Kind) -> dict[str, Any]:
 
     ``v_load(pointer, i)`` and ``v_store(pointer, i, v)`` convert from and to what is stored;
     ``v_load_first(pointer, i, count, rest)`` and ``v_store_first(pointer, i, count, v)`` do that
-    for a part of the lanes. ``v_repeated(x)``; ``v_zeros()`` of float64, and ``v_plus(totals, v)``,
-    in float64; ``v_sum(totals)``, ``v_maximum(v)`` of all lanes. The functions ``names`` of the
-    source take a tuple, of vectors or of numbers.
+    for the first lanes. ``v_get`` and ``v_put`` convert nothing. ``v_zeros()`` and ``v_plus(totals,
+    v)`` are for totals in float64; ``v_sum`` and ``v_maximum`` are of all lanes. The functions
+    ``names`` of the source take a tuple, of vectors or of numbers.
     """
     number = _FLOATS[kind.compute]
     vector = _vector(number)
@@ -495,11 +495,11 @@ def for_rows(source: str, names: Sequence[str], kind: Kind) -> dict[str, Any]:
         return W(W, V), codegen
 
     @intrinsic
-    def v_sum(typingctx, totals):  # type: ignore[no-untyped-def]
+    def v_sum(typingctx, v):  # type: ignore[no-untyped-def]
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return _folded(builder, arguments[0], builder.fadd)
 
-        return types.float64(W), codegen
+        return v.number(v), codegen
 
     @intrinsic
     def v_maximum(typingctx, v):  # type: ignore[no-untyped-def]
@@ -546,8 +546,8 @@ def for_rows(source: str, names: Sequence[str], kind: Kind) -> dict[str, Any]:
 
         return function
 
-    made = (v_load, v_load_first, v_store, v_store_first, v_repeated, v_zeros, v_plus)
-    made += (v_sum, v_maximum, v_put, v_get)
+    access = (v_load, v_load_first, v_store, v_store_first, v_get, v_put)
+    made = (*access, v_repeated, v_zeros, v_plus, v_sum, v_maximum)
     return {function._name: function for function in made} | {
         f"v_{name}": formula(name) for name in names
     }
@@ -557,13 +557,10 @@ def _folded(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> An
     """All lanes in one number, half with half, in this order everywhere."""
     while vector.type.count > 1:
         half = vector.type.count // 2
-        parts = [
-            builder.shuffle_vector(
-                vector,
-                vector,
-                ir.Constant(ir.VectorType(_int, half), list(range(start, start + half))),
-            )
-            for start in (0, half)
-        ]
-        vector = combine(*parts)
+        lanes = ir.VectorType(_int, half)
+        low, high = (ir.Constant(lanes, list(range(start, start + half))) for start in (0, half))
+        vector = combine(
+            builder.shuffle_vector(vector, vector, low),
+            builder.shuffle_vector(vector, vector, high),
+        )
     return builder.extract_element(vector, _int(0))

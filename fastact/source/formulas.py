@@ -110,7 +110,9 @@ class _Typed(ast.NodeTransformer):
             return self.polynomial(self.visit(x), self.coefficients[ast.unparse(name)])
         if function == "piecewise":
             *operands, name = node.args
-            numbers = [ast.parse(repr(part)).body[0].value for part in PIECES[ast.unparse(name)]]
+            numbers = [
+                ast.parse(repr(part), mode="eval").body for part in PIECES[ast.unparse(name)]
+            ]
             return _called(function, *(self.typed(self.visit(x)) for x in operands), *numbers)
         if function == "either":
             condition, near, far, *operands = node.args
