@@ -119,6 +119,15 @@ def test_parameters_of_activations():
     )
 
 
+@pytest.mark.parametrize("zeros", [(0.0, -0.0), (-0.0, 0.0), (0, -0.0)])
+def test_zeros_as_parameters(zeros):
+    x, bias = np.full((2, 3), -1, "f4"), np.zeros(3, "f4")
+    for zero in zeros * 2:
+        parameters = {"threshold": 0.5, "value": zero}
+        y = fused.bias_act(x, bias, "threshold", **parameters)
+        assert_same_bits(y, fa.threshold(x, **parameters))
+
+
 def test_in_place():
     x, grad, bias = numbers((300, 40), "f4"), numbers((300, 40), "f4"), numbers(40, "f4")
     right, (dx, dbias) = fused.bias_act(x, bias), fused.bias_act_backward(grad, x, bias=bias)
@@ -275,6 +284,30 @@ def test_masks_of_arrays_beyond_the_cache(offset, tiny_cache):
     assert y is out
     assert_same_bits(y, np.maximum(x, 0))
     assert_same_bits(fused.relu_mask_backward(x, mask, out=np.empty_like(out)), np.maximum(x, 0))
+
+
+def test_masks_in_the_memory_of_arrays():
+    memory = np.zeros(100, "u1")
+    x, apart = memory[:64].view("f4"), numbers(16, "f4")
+    for given, out, mask, name in (
+        (x, apart.copy(), memory[60:62], "x"),
+        (x[::2], apart[:8].copy(), memory[4:5], None),  # not contiguous: a copy is taken
+        (apart, x, memory[:2], "out"),
+        (x, x, memory[64:66], None),
+    ):
+        right = fused.relu_mask(given.copy())
+        if name is None:
+            results = fused.relu_mask(given, out, mask)
+            for result, expected in zip(results, right, strict=True):
+                np.testing.assert_array_equal(result, expected)
+            continue
+        with pytest.raises(ValueError, match=f"relu_mask: mask shares memory with {name}"):
+            fused.relu_mask(given, out, mask)
+    grad = numbers(16, "f4")
+    bits = memory[31:33]
+    bits[:] = 0b10101100, 0b11001010
+    expected = fused.relu_mask_backward(grad, bits.copy())
+    np.testing.assert_array_equal(fused.relu_mask_backward(grad, bits, out=x), expected)
 
 
 def test_a_mask_is_a_32nd_of_the_memory():
