@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from references import assert_same_bits
+from thorough import only
 
 import fastact as fa
 from fastact import fused
@@ -56,7 +57,7 @@ def assert_sums(actual, terms, axes):
 # --- bias and activation ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("with_residual", [False, True])
 def test_bias_relu(shape, dtype, with_residual):
@@ -82,7 +83,7 @@ def test_bias_relu(shape, dtype, with_residual):
             assert_same_bits(saved, right)
 
 
-@pytest.mark.parametrize("name", fused.ACTIVATIONS)
+@pytest.mark.parametrize("name", only(["gelu", "leaky_relu", "softplus"], fused.ACTIVATIONS))
 def test_every_activation(name):
     parameters = NEEDED.get(name, {})
     x, grad, bias = numbers((37, 70), "f4", 3), numbers((37, 70), "f4"), numbers(70, "f4")
@@ -201,7 +202,7 @@ def test_special_values():
 # --- PReLU --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("shape", [s for s in SHAPES if len(s) > 1], ids=str)
 def test_prelu_backward(shape, dtype):
     for axis in (1, -1, None):
@@ -227,7 +228,7 @@ def test_prelu_with_one_number():
 # --- masks --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 1000, 16384, 16384 + 3, 100_003])
 def test_masks(n, dtype):
     x, grad = numbers(n, dtype), numbers(n, dtype)
@@ -260,7 +261,7 @@ def tiny_cache():
 
 
 @pytest.mark.parametrize("offset", [0, 1, 4])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("shape", [(100, 64), (7, 1000), (33, 1037), (500, 3), (3, 8, 40, 50)])
 def test_matrices_beyond_the_cache(shape, dtype, offset, tiny_cache):
     x, bias = numbers(shape, dtype), numbers(shape[1], dtype)
@@ -344,7 +345,7 @@ def test_the_generator_is_philox():
     assert words == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("n", [0, 1, 511, 513, 50_001])
 def test_dropout(n, dtype):
     seed, p = 0x123456789ABCDEF0, 0.3
