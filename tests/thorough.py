@@ -15,7 +15,10 @@ __all__ = ["only"]
 
 
 def only(quick: Iterable[Any] | Callable[[Any], bool], values: Iterable[Any]) -> list[Any]:
-    """Values of a parameter: every run takes those in ``quick``, or for which it is true."""
+    """Values of a parameter: every run takes those in ``quick``, or for which it is true.
+
+    A tuple is a value for each of several parameters.
+    """
     taken = quick if callable(quick) else list(quick).__contains__
     return [
         pytest.param(
