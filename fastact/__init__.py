@@ -14,6 +14,7 @@ a kernel when it is first called, and compiled kernels are kept on disk.
 import os as _os
 from typing import Any
 
+from fastact import loading as _loading
 from fastact.public import names as _names
 
 __version__ = "0.1.0"
@@ -21,8 +22,8 @@ __all__ = [*_names.NAMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # Two threads may build the same name at once: the first result stays, so that it is one object.
-    return globals().setdefault(name, _names.build(name))
+    with _loading.lock:
+        return globals().setdefault(name, _names.build(name))
 
 
 def __dir__() -> list[str]:

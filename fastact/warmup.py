@@ -7,7 +7,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 
-from fastact import fused
+from fastact import fused, loading
 from fastact.catalogue import ALIASES
 from fastact.catalogue.dtypes import FLOATS, INTEGERS
 from fastact.cpu import compiler, shared, ufunc
@@ -29,6 +29,11 @@ def units(functions: Sequence[str] = (), dtypes: Sequence[str] = ()) -> dict[str
     ``fastact.fused``, with ``bias_act`` for the other functions named, or for ReLU: for every
     activation they would be a thousand.
     """
+    with loading.lock:
+        return _units(functions, dtypes)
+
+
+def _units(functions: Sequence[str], dtypes: Sequence[str]) -> dict[str, compiler.Unit]:
     for name in names.NAMES:
         names.build(name)
     wanted = {ALIASES.get(name, name) for name in functions or FUNCTIONS}
@@ -72,13 +77,13 @@ def compile_all(
 
 # --- in a process of the pool -------------------------------------------------------------------
 
-_units: dict[str, compiler.Unit] = {}
+_wanted: dict[str, compiler.Unit] = {}
 
 
 def _begin(functions: Sequence[str], dtypes: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command ends its processes itself
-    _units.update(units(functions, dtypes))
+    _wanted.update(units(functions, dtypes))
 
 
 def _compile(symbol: str) -> bool:
-    return compiler.prepare(_units[symbol])
+    return compiler.prepare(_wanted[symbol])

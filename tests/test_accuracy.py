@@ -14,11 +14,13 @@ import mpmath
 import numpy as np
 import pytest
 from smooth import FUSED, SMOOTH, expected, float32_ulps, ulps
+from thorough import only
 
 import fastact as fa
 from fastact.catalogue import CATALOGUE
 
 CASES = [(name, i) for name, smooth in SMOOTH.items() for i in range(len(smooth.parameters))]
+CASES = only(lambda case: case[1] == 0, CASES)
 #: Where the derivative crosses zero no relative error can be small: what is bounded nearby is the
 #: absolute error, by the dtype's eps.
 CROSSING = {"gelu": -0.752, "gelu_tanh": -0.752, "quick_gelu": -0.751, "silu": -1.278}
@@ -79,13 +81,13 @@ def limit(name, mode, i):
     return allowed if FUSED else allowed + 1
 
 
+@pytest.mark.parametrize("dtype", only(["float32"], ["float16", "float32", "float64"]))
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("name", [n for n in SMOOTH if entry_of(n).parameters])
-def test_default_parameters_may_be_given(name, mode):
-    for dtype in ("float16", "float32", "float64"):
-        x = np.linspace(-30, 30, 10_001).astype(dtype)
-        given = computed(name, mode, x, parameters_of(name, 0, x.dtype))
-        assert ulps(given, computed(name, mode, x).astype(np.longdouble)).max() <= 4
+def test_default_parameters_may_be_given(name, mode, dtype):
+    x = np.linspace(-30, 30, 10_001).astype(dtype)
+    given = computed(name, mode, x, parameters_of(name, 0, x.dtype))
+    assert ulps(given, computed(name, mode, x).astype(np.longdouble)).max() <= 4
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])
@@ -110,7 +112,7 @@ def test_float64(name, i, mode):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("mode", ["forward", "backward"])
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", only(["gelu", "softplus"], SMOOTH))
 def test_every_half_precision_number(name, mode, dtype):
     dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     x = np.arange(1 << 16).astype(np.uint16).view(dtype)

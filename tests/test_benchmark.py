@@ -176,6 +176,14 @@ def test_bench_says_what_is_wrong(arguments, message, capsys, tmp_path, monkeypa
     assert message in error
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a directory that nobody can write to")
+@pytest.mark.parametrize("option", ["--json", "--html", "--plot"])
+def test_bench_measures_nothing_that_it_cannot_write(option, capsys):
+    assert main(["bench", "relu", option, "/proc/relu.svg"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("fastact bench: /proc/relu.svg: /proc cannot be written to")
+
+
 @pytest.mark.parametrize("package", ["rich", "matplotlib"])
 def test_bench_says_what_is_missing(package, capsys, monkeypatch, tmp_path):
     for name in [n for n in sys.modules if n.split(".")[0] == package]:
@@ -441,6 +449,8 @@ def test_gate_reads_what_our_own_suite_writes(tmp_path):
         [sys.executable, "-m", "pytest"]
         + [f"{SUITE}[relu-out-float32-100-{library}]" for library in ("fastact", "numpy")]
         + [f"--benchmark-json={file}", "--paired-seconds=0.01", "--benchmark-max-time=0.01"],
+        # In a worker of pytest-xdist, pytest-benchmark would refuse to measure.
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
         capture_output=True,
         text=True,
     )

@@ -577,6 +577,56 @@ def test_masks(n, dtype):
     assert_equal(out, right)
 
 
+def part_of(memory, begin, length, typestr):
+    """An array in the memory of another."""
+    of = arrays.memory("test", "memory", memory)
+    interface = {"version": 3, "shape": (length,), "typestr": typestr, "stream": 1}
+    interface |= {"strides": None, "data": (of.pointer + begin, False)}
+    device = types.SimpleNamespace(id=0)
+    return types.SimpleNamespace(
+        __cuda_array_interface__=interface, device=device, dtype=np.dtype(typestr)
+    )
+
+
+def test_masks_in_the_memory_of_arrays():
+    memory, other = device(np.zeros(100, "u1")), device(numbers(16, "f4"))
+    x, mask = part_of(memory, 0, 16, "<f4"), part_of(memory, 60, 2, "|u1")
+    with pytest.raises(ValueError, match="relu_mask: mask shares memory with x"):
+        fc.fused.relu_mask(x, out=other, mask=mask)
+    with pytest.raises(ValueError, match="relu_mask: mask shares memory with out"):
+        fc.fused.relu_mask(other, out=x, mask=mask)
+    with pytest.raises(ValueError, match="relu_mask_backward: mask shares memory with out"):
+        fc.fused.relu_mask_backward(other, mask, out=x)
+    fc.fused.relu_mask(x, out=other, mask=part_of(memory, 64, 2, "|u1"))
+    fc.fused.relu_mask_backward(x, mask, out=other)
+
+
+def test_nothing_is_allocated_for_a_wrong_output(monkeypatch):
+    x, out = device(numbers((4, 6), "f4")), device(numbers((4, 5), "f4"))
+    monkeypatch.setattr(arrays, "empty", lambda *_: pytest.fail("allocated"))
+    with pytest.raises(ValueError, match=r"out must have shape \(4, 6\), got \(4, 5\)"):
+        fc.fused.bias_act_backward(x, x, out=out)
+    with pytest.raises(ValueError, match=r"out must have shape \(4, 6\), got \(4, 5\)"):
+        fc.fused.relu_mask_backward(x, device(np.zeros(3, "u1")), out=out)
+
+
+@pytest.mark.skipif(not SIMULATED, reason="there the real one can be used")
+@pytest.mark.parametrize("shape", [(3, 8), (0, 8), (3, 0)])
+def test_results_for_jax_are_its_own(shape, monkeypatch):
+    kind = type("Array", (Exporter,), {"__module__": "jaxlib.xla_extension"})
+    numpy = types.SimpleNamespace(asarray=kind)
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(numpy=numpy))
+    monkeypatch.setitem(sys.modules, "jax.numpy", numpy)
+    x, bias = numbers(shape, "f4"), numbers(shape[1], "f4")
+    y = fc.fused.bias_act(kind(device(x)), kind(device(bias)))
+    results = fc.fused.bias_act_backward(kind(device(x)), kind(device(x)))
+    for result, right in zip([y, *results], [x + bias, x, x.sum(0)], strict=True):
+        assert type(result) is kind
+        assert host(result.array).shape == right.shape
+    assert_equal(y.array, fa.fused.bias_act(x, bias))
+    assert_equal(results[1].array, fa.fused.bias_act_backward(x, x)[1])
+
+
 def test_errors_of_fused_kernels():
     x, bias = device(numbers((4, 6), "f4")), device(numbers(6, "f4"))
     with pytest.raises(ValueError, match=r"bias must have shape \(6,\).*axis 1.*got \(4,\)"):

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from references import assert_same_bits
+from thorough import only
 
 import fastact as fa
 from fastact import fused
@@ -56,7 +57,7 @@ def assert_sums(actual, terms, axes):
 # --- bias and activation ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("with_residual", [False, True])
 def test_bias_relu(shape, dtype, with_residual):
@@ -82,7 +83,7 @@ def test_bias_relu(shape, dtype, with_residual):
             assert_same_bits(saved, right)
 
 
-@pytest.mark.parametrize("name", fused.ACTIVATIONS)
+@pytest.mark.parametrize("name", only(["gelu", "leaky_relu", "softplus"], fused.ACTIVATIONS))
 def test_every_activation(name):
     parameters = NEEDED.get(name, {})
     x, grad, bias = numbers((37, 70), "f4", 3), numbers((37, 70), "f4"), numbers(70, "f4")
@@ -117,6 +118,15 @@ def test_parameters_of_activations():
     assert_same_bits(
         fused.bias_act(half, np.zeros(5, "f2"), "leaky_relu"), fa.leaky_relu(half, 0.01)
     )
+
+
+@pytest.mark.parametrize("zeros", [(0.0, -0.0), (-0.0, 0.0), (0, -0.0)])
+def test_zeros_as_parameters(zeros):
+    x, bias = np.full((2, 3), -1, "f4"), np.zeros(3, "f4")
+    for zero in zeros * 2:
+        parameters = {"threshold": 0.5, "value": zero}
+        y = fused.bias_act(x, bias, "threshold", **parameters)
+        assert_same_bits(y, fa.threshold(x, **parameters))
 
 
 def test_in_place():
@@ -192,7 +202,7 @@ def test_special_values():
 # --- PReLU --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("shape", [s for s in SHAPES if len(s) > 1], ids=str)
 def test_prelu_backward(shape, dtype):
     for axis in (1, -1, None):
@@ -218,7 +228,7 @@ def test_prelu_with_one_number():
 # --- masks --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 1000, 16384, 16384 + 3, 100_003])
 def test_masks(n, dtype):
     x, grad = numbers(n, dtype), numbers(n, dtype)
@@ -251,7 +261,7 @@ def tiny_cache():
 
 
 @pytest.mark.parametrize("offset", [0, 1, 4])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("shape", [(100, 64), (7, 1000), (33, 1037), (500, 3), (3, 8, 40, 50)])
 def test_matrices_beyond_the_cache(shape, dtype, offset, tiny_cache):
     x, bias = numbers(shape, dtype), numbers(shape[1], dtype)
@@ -275,6 +285,30 @@ def test_masks_of_arrays_beyond_the_cache(offset, tiny_cache):
     assert y is out
     assert_same_bits(y, np.maximum(x, 0))
     assert_same_bits(fused.relu_mask_backward(x, mask, out=np.empty_like(out)), np.maximum(x, 0))
+
+
+def test_masks_in_the_memory_of_arrays():
+    memory = np.zeros(100, "u1")
+    x, apart = memory[:64].view("f4"), numbers(16, "f4")
+    for given, out, mask, name in (
+        (x, apart.copy(), memory[60:62], "x"),
+        (x[::2], apart[:8].copy(), memory[4:5], None),  # not contiguous: a copy is taken
+        (apart, x, memory[:2], "out"),
+        (x, x, memory[64:66], None),
+    ):
+        right = fused.relu_mask(given.copy())
+        if name is None:
+            results = fused.relu_mask(given, out, mask)
+            for result, expected in zip(results, right, strict=True):
+                np.testing.assert_array_equal(result, expected)
+            continue
+        with pytest.raises(ValueError, match=f"relu_mask: mask shares memory with {name}"):
+            fused.relu_mask(given, out, mask)
+    grad = numbers(16, "f4")
+    bits = memory[31:33]
+    bits[:] = 0b10101100, 0b11001010
+    expected = fused.relu_mask_backward(grad, bits.copy())
+    np.testing.assert_array_equal(fused.relu_mask_backward(grad, bits, out=x), expected)
 
 
 def test_a_mask_is_a_32nd_of_the_memory():
@@ -311,7 +345,7 @@ def test_the_generator_is_philox():
     assert words == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", only([np.float32], DTYPES), ids=str)
 @pytest.mark.parametrize("n", [0, 1, 511, 513, 50_001])
 def test_dropout(n, dtype):
     seed, p = 0x123456789ABCDEF0, 0.3

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from smooth import expected, ulps
+from thorough import only
 
 import fastact as fa
 
@@ -49,7 +50,7 @@ def wide(array):
     return array.astype(np.longdouble if array.dtype == np.float64 else np.float64)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", only(["float32"], DTYPES))
 @pytest.mark.parametrize("name", GATED)
 def test_against_the_product_in_a_wider_type(name, dtype):
     activation, keywords = GATED[name]
@@ -120,7 +121,7 @@ def test_what_is_inactive_passes_nothing_on():
         assert np.isnan(fa.swiglu(np.float32([np.nan]), 1)).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", only(["float32"], DTYPES))
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_glu(dtype, axis):
     x = RNG.normal(size=(6, 8)).astype(numpy_dtype(dtype))

@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 from mpmath import mp
+from thorough import only
 
 import fastact as fa
 from fastact.catalogue import CATALOGUE, GATED, scalar
@@ -84,7 +85,7 @@ def test_a_derivative_is_that_of_its_formula(name):
             assert abs(derivative(x, *exact_parameters) - right) < 1e-14 * max(abs(right), 1e-3)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", only(["float64"], ["float32", "float64"]))
 @pytest.mark.parametrize("name", [n for n in WITH_DERIVATIVE if not n.startswith("_")])
 def test_the_compiled_gradient(name, dtype):
     entry, parameters = CATALOGUE[name], parameters_of(name)

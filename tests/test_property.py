@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import REFERENCES, SPECIAL, assert_same_bits, backward
 from smooth import SMOOTH
+from thorough import only
 
 import fastact as fa
 from fastact.catalogue import CATALOGUE
@@ -192,7 +193,7 @@ def test_like_numpy(case, shape, seed, layout, other_layout, out, masked):
 
 
 @pytest.mark.parametrize("dtype", ["f2", "bfloat16"])
-@pytest.mark.parametrize("name", sorted(REFERENCES))
+@pytest.mark.parametrize("name", only(["hardswish", "leaky_relu", "relu"], sorted(REFERENCES)))
 def test_every_half_precision_number(name, dtype):
     dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     x = np.arange(1 << 16).astype(np.uint16).view(dtype)

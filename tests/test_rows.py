@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from smooth import FUSED, ulps
+from thorough import only
 
 import fastact as fa
 from fastact.public import rows
@@ -72,7 +73,7 @@ def layouts(x):
     yield x[..., ::-1].copy()[..., ::-1]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", only(["bfloat16", "float32"], DTYPES))
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", REFERENCES)
 def test_against_a_wider_type(name, shape, dtype):
@@ -115,7 +116,7 @@ def test_results_may_replace_operands(name, axis, n):
         np.testing.assert_array_equal(arrays[k], right_grad)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", only(["float32"], ["float32", "float64"]))
 @pytest.mark.parametrize("shape", [(300_001,), (2, 270_000), (262_144, 3), (1, 262_144 + 5)])
 @pytest.mark.parametrize("name", REFERENCES)
 def test_few_long_rows(name, shape, dtype, monkeypatch):
@@ -162,7 +163,7 @@ def test_few_long_rows_with_special_values():
 
 @pytest.mark.parametrize("n", [2, 10, 100, 1000])
 @pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", only(["bfloat16", "float32"], DTYPES))
 def test_special_values_stay_in_their_rows(dtype, axis, n):
     x = RNG.normal(size=(12, n)).astype(numpy_dtype(dtype))
     x[1, n // 2] = np.nan
@@ -227,7 +228,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads(shape, axis):
                 np.testing.assert_array_equal(f(), expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", only(["bfloat16", "float32"], DTYPES))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_maxout(shape, dtype):
     original = RNG.integers(-9, 9, shape).astype(numpy_dtype(dtype))  # with many ties

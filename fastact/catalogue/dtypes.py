@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from fastact import loading
+
 __all__ = ["BFLOAT16", "FLOATS", "INTEGERS", "Kind", "bfloat16_dtype", "float_dtypes"]
 
 
@@ -56,7 +58,8 @@ def bfloat16_dtype() -> np.dtype[Any] | None:
     """
     if importlib.util.find_spec("ml_dtypes") is None:
         return None
-    import ml_dtypes
+    with loading.lock:
+        import ml_dtypes
 
     return np.dtype(ml_dtypes.bfloat16)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,10 @@ def check_outputs(options: argparse.Namespace) -> None:
             raise ValueError(f"{path}: there is no directory {path.parent}")
         if path.is_dir():
             raise ValueError(f"{path} is a directory")
+        try:
+            tempfile.TemporaryFile(dir=path.absolute().parent).close()
+        except OSError as error:
+            raise ValueError(f"{path}: {path.parent} cannot be written to: {error}") from None
     if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"--plot: {options.plot} must end in .png, .svg or .pdf")
     if options.plot or options.html:

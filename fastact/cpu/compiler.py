@@ -21,17 +21,15 @@ import importlib.util
 import os
 import platform
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fastact.cpu.target import cpu_features, cpu_name
+from fastact.loading import lock
 
 __all__ = ["Unit", "cache_directory", "load", "prepare"]
 
-#: Held while anything is loaded, set up or forked. One lock: there is no order to get wrong.
-lock = threading.RLock()
 _addresses: dict[str, int] = {}
 
 
@@ -83,11 +81,12 @@ def prepare(unit: Unit) -> bool:
 
     Raises OSError where the cache cannot be written to.
     """
-    path = _cached_path(unit)
-    missing = _read(path) is None
-    if missing:
-        _write(path, _compile(unit))
-    return missing
+    with lock:
+        path = _cached_path(unit)
+        missing = _read(path) is None
+        if missing:
+            _write(path, _compile(unit))
+        return missing
 
 
 # --- where and for what machine -----------------------------------------------------------------

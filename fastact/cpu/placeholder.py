@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from fastact import loading
 from fastact.cpu.target import X86
 
 __all__ = ["LOOP_TYPE", "address_of", "placeholder"]
@@ -64,7 +65,10 @@ def _uninterrupted(load: Callable[[], int]) -> tuple[int | None, BaseException |
         finally:
             done.set()
 
-    if threading.current_thread() is not threading.main_thread():
+    main = threading.current_thread() is threading.main_thread()
+    # What interrupts loading in this thread (a signal handler, ``__del__``) may call a function
+    # that has to be loaded: another thread would wait for the lock for ever.
+    if not main or loading.held_here():
         run()
         return result, error
     started = False

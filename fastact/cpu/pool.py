@@ -21,7 +21,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from fastact.cpu import compiler, machine, shared
+from fastact import loading
+from fastact.cpu import machine, shared
 from fastact.cpu.layout import (
     AWAKE,
     CLOCK_GETTIME,
@@ -107,7 +108,7 @@ class _Pool:
 
     def load_large(self) -> int:
         """Load what calls of many elements need; the first such call gets here."""
-        with compiler.lock:
+        with loading.lock:
             if not self._large:
                 self._large = shared.address("large")
                 self.configure()
@@ -213,7 +214,7 @@ _pool: _Pool | None = None
 def pool() -> _Pool:
     """The pool, made on first use. No thread is started before a call is large enough for it."""
     global _pool
-    with compiler.lock:
+    with loading.lock:
         if _pool is None:
             _pool = _Pool()
             atexit.register(_pool.stop)
@@ -230,8 +231,6 @@ def threading_layer() -> str:
 
 def _before_fork() -> None:
     # No worker survives a fork; and Python 3.12 warns of forks with threads running.
-    # A child forked while another thread loads something would wait for that thread forever.
-    compiler.lock.acquire()
     if _pool is not None:
         _pool.stop()
 
@@ -239,7 +238,6 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     if _pool is not None:
         _pool.resume()
-    compiler.lock.release()
 
 
 def _after_fork_in_child() -> None:
@@ -248,15 +246,9 @@ def _after_fork_in_child() -> None:
             # GNU OpenMP ends a forked child at its first parallel call.
             _pool.layer = "serial"
         _pool.configure()
-    compiler.lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+loading.at_fork(_before_fork, _after_fork_in_parent, _after_fork_in_child)
 
 # --- settings -----------------------------------------------------------------------------------
 
@@ -316,7 +308,7 @@ def num_threads(n: int) -> Iterator[None]:
 
 def _choose_threads(n: int | None) -> None:
     global _chosen_threads
-    with compiler.lock:
+    with loading.lock:
         _chosen_threads = n
         if _pool is not None:
             _pool.resume()

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fastact import loading
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu import compiler, layout, pool, shared
 from fastact.cpu.numpy_api import c_function
@@ -142,7 +143,7 @@ class _Kernel:
 
     def load(self) -> None:
         """Get the machine code and let NumPy call it."""
-        with compiler.lock:
+        with loading.lock:
             if self._record[layout.KERNEL_LOOP]:
                 return
             driver = shared.address(self.driver)

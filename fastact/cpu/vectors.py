@@ -108,7 +108,7 @@ class _Loop:
 
     def vectors(self, n: Any, alone: set[int]) -> None:
         builder, of = self.builder, self.of
-        numbers = {k: self.number(k) for k in alone}
+        numbers = {k: self.number(k, self.place(k, _word(0))) for k in alone}
         vector = _vector(of.number)
         lanes = vector.count
         whole = builder.and_(n, _word(-lanes * of.together))
@@ -141,14 +141,14 @@ class _Loop:
         with self.counted(_word(0), n, 1) as i:
             trace = _Trace(builder, of.number, 1)
             places = [self.place(k, builder.mul(i, stride)) for k, stride in enumerate(strides)]
-            values = [trace.loaded(of.kinds[k], [builder.load(places[k])]) for k in of.inputs]
+            values = [Value(trace, [self.number(k, places[k])]) for k in of.inputs]
             results = trace.run(of.source, of.names, values)
             for k, result in zip(of.outputs, results, strict=True):
                 builder.store(trace.stored(of.kinds[k], result)[0], places[k])
 
-    def number(self, k: int) -> Any:
-        """An operand's first element, in the type that is computed in."""
-        stored = self.builder.load(self.place(k, _word(0)))
+    def number(self, k: int, place: Any) -> Any:
+        """An operand's element at a place, in the type that is computed in."""
+        stored = self.builder.load(place)
         number = arithmetic.loaded(self.builder, self.of.kinds[k], stored)
         same = number.type == self.of.number
         return number if same else self.builder.fptrunc(number, self.of.number)

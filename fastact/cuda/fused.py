@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastact.catalogue import CATALOGUE
-from fastact.catalogue.dtypes import Kind
+from fastact.catalogue.dtypes import INTEGERS, Kind
 from fastact.cuda import arrays, kernels, launch
 from fastact.cuda.arrays import View
 from fastact.cuda.kernels import PARTS, ROWS, THREADS, TOTAL_COLUMNS, TOTAL_ROWS
@@ -270,26 +270,30 @@ def _fused(
         parts = max(1, min(PARTS, -(-before // ROWS)))
     else:
         parts = max(1, min(PARTS, -(-before * after // (ROWS * THREADS))))
+    outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
+    launch.check_without_gaps(function, views | outputs)
+    launch.check_together(function, views | outputs)
+    launch.check_outputs(function, outputs, list(views.values()), shape)
+
+    empty = 0 in (before, channels, after)
     result, sums, totals = out, None, None
     with arrays.allocating_on(like, stream):
         if out is None:
             result = arrays.empty(like, of, shape)
-        if made.term:
+        if made.term and empty:
+            totals = arrays.zeros(like, of, (channels,))
+        elif made.term:
             totals = arrays.empty(like, of, (channels,))
             sums = arrays.empty(like, of, (parts * channels,), kind.compute)
     target = arrays.view(function, "out", result)
-    launch.check_without_gaps(function, views | {"out": target})
-    launch.check_together(function, views | {"out": target})
-    launch.check_outputs(function, {"out": target}, list(views.values()) * (out is not None), shape)
-
     *matrices, along = views.values()
     on = arrays.launch_stream([*views.values(), target], stream)
     numbers_in = launch.rounded(parameters, kind)
     address = 0 if sums is None else arrays.memory(function, "sums", sums).pointer
     pointers = [*(m.pointer for m in matrices), target.pointer, along.pointer, address]
-    if 0 in (before, channels, after):
-        return result, None if totals is None else arrays.zeros(like, of, (channels,))
-    if after == 1:
+    if empty:
+        pass
+    elif after == 1:
         width = kernels.vector_width(kind)
         if channels % width or any(pointer % 16 for pointer in pointers[:-2]):
             width = 1
@@ -301,13 +305,14 @@ def _fused(
         threads = 4 if kernels.simulated() else THREADS
         arguments = [*pointers, before, channels, after, *numbers_in]
         launch.run(_channels(made), (channels, parts), (threads,), on, of.device, *arguments)
-    if totals is not None:
+    if sums is not None:
         arguments = [address, arrays.view(function, "sums", totals).pointer, parts, channels]
         block = (4, 2) if kernels.simulated() else (TOTAL_COLUMNS, TOTAL_ROWS)
         across = -(-channels // block[0])
         launch.run(_total(kind), (across,), block, on, of.device, *arguments)
-        totals = arrays.finished(like, totals)
-    return (arrays.finished(like, result) if out is None else out), totals
+    if out is None:
+        result = arrays.finished(like, result)
+    return result, None if totals is None else arrays.finished(like, totals)
 
 
 def _split(shape: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], ...]:
@@ -340,11 +345,18 @@ def _eight(
         raise ValueError(f"{function}: mask must have shape {wanted} and no gaps, got {bits.shape}")
     if bits.device != of.device:
         raise ValueError(f"{function}: {name} is on GPU {of.device}, but mask on GPU {bits.device}")
+    outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
+    launch.check_together(function, {name: of, **outputs})
+    launch.check_outputs(function, outputs, [of], of.shape)
+    launch.check_without_gaps(function, {name: of, **outputs})
+    # What is written must not be read, too; the mask is written in the forward direction.
+    apart = {name: of, **outputs} if make is kernels.mask else outputs
+    of_mask = View(bits.pointer, wanted, (1,), INTEGERS["B"], of.device, of.stream)
+    for other, view in apart.items():
+        if arrays.overlaps(of_mask, view):
+            raise ValueError(f"{function}: mask shares memory with {other}")
     result = launch.output(given, of, of.shape, out, stream)
     target = arrays.view(function, "out", result)
-    launch.check_together(function, {name: of, "out": target})
-    launch.check_outputs(function, {"out": target}, [of] * (out is not None), of.shape)
-    launch.check_without_gaps(function, {name: of, "out": target})
     if of.size:
         aligned = of.pointer % 16 == 0 and target.pointer % 16 == 0
         grid, block = launch.elementwise_grid((of.size + 7) // 8, of.device)

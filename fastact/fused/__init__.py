@@ -293,6 +293,9 @@ def relu_mask(
     x, out = _flat(name, {"x": x}, out)
     bits = np.empty((x.size + 7) // 8, np.uint8) if mask is None else mask
     _check_mask(name, bits, x.size, writeable=True)
+    for other, array in (("x", x), ("out", out)):
+        if mask is not None and np.may_share_memory(mask, array):
+            raise ValueError(f"{name}: mask shares memory with {other}")
     plans.run_flat(masks.relu_mask, [x, out], bits)
     return out, bits
 
@@ -328,7 +331,7 @@ def relu_mask_backward(grad: npt.ArrayLike, mask: Array, out: Array | None = Non
     name = "relu_mask_backward"
     grad, out = _flat(name, {"grad": grad}, out)
     _check_mask(name, mask, grad.size, writeable=False)
-    plans.run_flat(masks.relu_mask_backward, [grad, out], mask)
+    plans.run_flat(masks.relu_mask_backward, [grad, out], _apart(mask, out))
     return out
 
 
@@ -501,7 +504,9 @@ def _plan_of_activation(
     make = _new_plan.__wrapped__
     if type(name) is str and all(type(value) in (int, float, str) for value in given.values()):
         make = _new_plan  # what can be looked up
-    return make(function, kernel, name, with_residual, tuple(given.items()))
+    # 0.0 and -0.0 are equal and yet another parameter: their text tells them apart.
+    zeros = str([value for value in given.values() if value == 0]) if given else ""
+    return make(function, kernel, name, with_residual, tuple(given.items()), zeros)
 
 
 @functools.lru_cache(256)
@@ -511,6 +516,7 @@ def _new_plan(
     name: str,
     with_residual: bool,
     given: tuple[tuple[str, Any], ...],
+    zeros: str,
 ) -> plans.Plan:
     entry, parameters = chosen_activation(function, name, dict(given))
     return plans.Plan(_maker(kernel, entry, with_residual), parameters)

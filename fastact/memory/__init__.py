@@ -33,7 +33,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastact.cpu import compiler, machine, numpy_api
+from fastact import loading
+from fastact.cpu import machine, numpy_api
 from fastact.memory import compiled, layout
 
 __all__ = ["MemoryStats", "clear", "disable", "enable", "recycling", "stats"]
@@ -302,7 +303,7 @@ def _recycler() -> _Recycler:
     global _made
     if sys.platform == "win32":
         raise NotImplementedError("fastact.memory is not available on Windows")
-    with compiler.lock:
+    with loading.lock:
         if _made is None:
             _made = _Recycler()
             atexit.register(_at_exit, _made)
@@ -326,12 +327,9 @@ def _at_fork(method: Callable[[_Recycler], None]) -> Callable[[], None]:
     return lambda: None if _made is None else method(_made)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_at_fork(_Recycler.stop),
-        after_in_parent=_at_fork(_Recycler.resume),
-        after_in_child=_at_fork(_Recycler.resume_in_child),
-    )
+loading.at_fork(
+    _at_fork(_Recycler.stop), _at_fork(_Recycler.resume), _at_fork(_Recycler.resume_in_child)
+)
 
 # --- settings -----------------------------------------------------------------------------------
 

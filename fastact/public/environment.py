@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 
-from fastact import memory
+from fastact import loading, memory
 from fastact.cpu import compiler, machine, pool, target
 
 __all__ = ["configuration", "kernel_cache", "package_version", "show_config"]
@@ -14,6 +14,11 @@ __all__ = ["configuration", "kernel_cache", "package_version", "show_config"]
 
 def configuration() -> dict[str, str]:
     """Versions, instruction set, threads and cache, as label and text."""
+    with loading.lock:
+        return _configuration()
+
+
+def _configuration() -> dict[str, str]:
     return {
         "fastact": package_version("fastact"),
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
