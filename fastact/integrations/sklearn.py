@@ -172,7 +172,7 @@ def _tables(release: str = "") -> list[dict[str, Any]]:
         if getattr(_multilayer_perceptron, name, None) is not table:
             message = f"{release}the perceptrons do not use {_BASE}.{name}"
             raise Refused(f"{message}: nothing is replaced")
-        tables.append(table)
+        tables.append(table)  # type: ignore[arg-type]
     return tables
 
 
