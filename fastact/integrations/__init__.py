@@ -26,6 +26,7 @@ __all__ = ["PATCHES", "Integration", "Refused", "list", "load"]
 #: Name of the integration and distribution of its library.
 _LIBRARIES = {
     "sklearn": "scikit-learn",
+    "onnx": "onnx",
     "thinc": "thinc",
 }
 #: Those that replace functions of the library, with ``patch``, ``unpatch`` and ``patched``.

@@ -11,7 +11,7 @@ set when they were made, so that comes before ``spacy.load``.
 """
 # mypy: disable-error-code="no-untyped-def"
 # Thinc's own test compares the annotations with its base class's: there are none.
-# ruff: noqa: N803  Thinc's names
+# ruff: noqa: N803, N806  Thinc's names
 
 from __future__ import annotations
 
@@ -71,11 +71,8 @@ def _on_floats(method: Callable[..., Any]) -> Any:
     @functools.wraps(method)
     def chosen(self, *arguments, **keywords):
         arrays = [a for a in (*arguments, *keywords.values()) if hasattr(a, "dtype")]
-        first = arrays[0] if arrays else None
-        suits = type(first) is np.ndarray and first.dtype in _DTYPES
-        for other in arrays[1:]:
-            suits &= type(other) is np.ndarray and other.dtype == first.dtype
-            suits &= other.shape == first.shape
+        alike = len({(type(a), a.dtype, a.shape) for a in arrays}) == 1
+        suits = alike and type(arrays[0]) is np.ndarray and arrays[0].dtype in _DTYPES
         return (method if suits else original)(self, *arguments, **keywords)
 
     return chosen
@@ -131,18 +128,16 @@ class FastactOps(NumpyOps):  # type: ignore[misc]
         return _kernel(_relu_backward, 2)(dY, Y, dY if inplace else None)
 
     @_on_floats
-    def clipped_linear(
-        self, X, slope=1.0, offset=0.0, min_val=0.0, max_val=1.0, inplace=False
-    ):
+    def clipped_linear(self, X, slope=1.0, offset=0.0, min_val=0.0, max_val=1.0, inplace=False):
         out = X if inplace else None
-        return fa.clipped_linear.ufunc(X, slope, offset, min_val, max_val, out)
+        return fa.clipped_linear(X, slope, offset, min_val, max_val, out)
 
     @_on_floats
     def backprop_clipped_linear(
         self, dY, X, slope=1.0, offset=0.0, min_val=0.0, max_val=1.0, inplace=False
     ):
         out = dY if inplace else None
-        return fa.clipped_linear_backward.ufunc(dY, X, slope, offset, min_val, max_val, out)
+        return fa.clipped_linear_backward(dY, X, slope, offset, min_val, max_val, out)
 
     # Thinc's do not hand ``inplace`` on.
 
