@@ -20,7 +20,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from fastact.catalogue import Rows
+from fastact.catalogue import RowFormula
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import Unit
 from fastact.cpu.loops import unit_of_source
@@ -77,16 +77,16 @@ class Source:
     #: Rows of the short form are at most so long; 0: as many as fit.
     limit = 0
 
-    def __init__(self, entry: Rows, kind: Kind, outputs: list[Kind], partial: bool) -> None:
-        self.entry, self.kind, self.partial = entry, kind, partial
-        self.inputs = range(len(entry.inputs))
+    def __init__(self, formula: RowFormula, kind: Kind, outputs: list[Kind], partial: bool) -> None:
+        self.formula, self.kind, self.partial = formula, kind, partial
+        self.inputs = range(len(formula.inputs))
         self.kinds = [kind] * len(self.inputs) + outputs
         self.out = len(self.inputs)
         self.has_top = len(self.inputs) == 1
         #: Elements as large as the largest are counted instead of summed, lest what is beside them
         #: be lost: log(1 + s) is s where s is tiny.
-        self.counts = self.has_top and (self.partial or entry.total == "logarithm")
-        self.keeps_term = entry.keeps_term
+        self.counts = self.has_top and (self.partial or formula.total == "logarithm")
+        self.keeps_term = formula.keeps_term
         compute = kind.compute
         if not self.limit:
             self.limit = SHORT_BYTES // (8 * (4 if compute == "float32" else 8)) // len(self.inputs)
@@ -104,7 +104,7 @@ class Source:
         arrays |= {f"new_{name}": ("float64", beside) for name in ("totals", "lows")}
         functions = self.functions()
         text = f"{functions}\n\n{self.loop()}"
-        name = f"{self.entry.name}_{form}-{self.kind.name}"
+        name = f"{self.formula.name}_{form}-{self.kind.name}"
         more = functools.partial(self.more, functions)
         return unit_of_source(
             name, text, self.kinds, compute, arrays, type(self).__module__, more=more
@@ -115,11 +115,11 @@ class Source:
         return {}
 
     def functions(self) -> str:
-        entry, compute = self.entry, self.kind.compute
-        parts = [functions_source(compute, term=Formula(entry.term))]
+        formula, compute = self.formula, self.kind.compute
+        parts = [functions_source(compute, term=Formula(formula.term))]
         if not self.partial:
-            parts.append(functions_source(compute, result=Formula(entry.result)))
-        if entry.total == "logarithm" and not self.partial:
+            parts.append(functions_source(compute, result=Formula(formula.result)))
+        if formula.total == "logarithm" and not self.partial:
             log = functions_source("float64", "A", log1p_of_sum=Formula(elementary.log1p_of_sum))
             parts.append(log)
         # A function that two of them call is there twice, and the same.
@@ -142,9 +142,9 @@ one = select(other, T(0), T(1))
 
     def known(self) -> str:
         """What ``result`` gets to know of the total."""
-        if self.entry.total == "inverse" and self.kind.compute == "float32":
+        if self.formula.total == "inverse" and self.kind.compute == "float32":
             return _INVERSE_OF_FLOAT32
-        return _TOTALS[self.entry.total]
+        return _TOTALS[self.formula.total]
 
     def values(self, read: Callable[[int], str]) -> str:
         return "".join(f"x{k} = {read(k)}\n" for k in self.inputs)

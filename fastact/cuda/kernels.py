@@ -27,7 +27,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from fastact.catalogue import Activation, Rows
+from fastact.catalogue import Activation, RowFormula
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import cache_directory
 from fastact.source import fused
@@ -47,6 +47,7 @@ __all__ = [
     "THREADS",
     "Kernel",
     "backward",
+    "backward_from_output",
     "channels",
     "columns",
     "forward",
@@ -141,7 +142,7 @@ class Kernel:
         made_of = [self.source, *self.arguments]
         made_of += [
             (Path(__file__).parents[1] / name).read_text()
-            for name in ("cuda/device.py", "cpu/intrinsics.py", "cpu/half.py")
+            for name in ("cuda/device.py", "cpu/arithmetic.py", "cpu/intrinsics.py", "cpu/half.py")
         ]
         digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:20]
         path = cache_directory() / "cuda" / f"{self.name}_{digest}.py"
@@ -186,10 +187,15 @@ def forward(entry: Activation, kind: Kind) -> str:
     return _rounded(functions_source(kind.compute, value=Formula(entry.formula)))
 
 
-def backward(entry: Activation, kind: Kind, from_output: bool = False) -> str:
+def backward(entry: Activation, kind: Kind) -> str:
     """Source: ``value(grad, x, *parameters)``."""
-    derivative = entry.derivative_from_output if from_output else entry.derivative
-    return _rounded(backward_source(Formula(derivative), entry.parameters, kind.compute))
+    parameters = entry.parameters | entry.derivative_parameters
+    return _rounded(backward_source(Formula(entry.derivative), parameters, kind.compute))
+
+
+def backward_from_output(entry: Activation, kind: Kind) -> str:
+    """Source: ``value(grad, y)``."""
+    return _rounded(backward_source(Formula(entry.derivative_from_output), (), kind.compute))
 
 
 def gated(entry: Activation, kind: Kind) -> str:
@@ -491,17 +497,17 @@ def kernel(sums, out, parts, columns):
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def rows(entry: Rows, kind: Kind) -> Kernel:
+def rows(formula: RowFormula, kind: Kind) -> Kernel:
     """A function of rows, that is softmax and its like: a block takes a row at a time.
 
     Arguments: addresses of arrays without gaps, inputs first; elements before the axis that rows
     lie along, along it, and after it. Sums are float64; the largest element, e^0, is counted apart,
     so that what the others add to it is not lost.
     """
-    inputs = range(len(entry.inputs))
+    inputs = range(len(formula.inputs))
     size, has_top = kind.itemsize, len(inputs) == 1
     functions = functions_source(
-        kind.compute, term=Formula(entry.term), result=Formula(entry.result)
+        kind.compute, term=Formula(formula.term), result=Formula(formula.result)
     )
     given = [*(f"a{k}" for k in inputs), "o", "before", "length", "after"]
     load = [f"i = base + {size} * after * j"]
@@ -522,17 +528,17 @@ def rows(entry: Rows, kind: Kind) -> Kernel:
         ]
         # NaN where the largest element is infinite, and so is its difference to itself.
         known = ["others = t + (n - 1) + float64(T(top - top))", "high = 1 / (1 + others)"]
-        if entry.total == "logarithm":
+        if formula.total == "logarithm":
             known[1:] = ["logarithm = log1p(others)", "high = float64(top) + logarithm"]
             known += ["low = logarithm - (high - float64(top))"]
-    if entry.total != "logarithm":
+    if formula.total != "logarithm":
         known.append("low = float64(0)")
     work = [*top, "t = float64(0)", "n = float64(0)", *_over_row([*load, *summed])]
     work += _reduced("a + b")
     if has_top:
         work += ["others = t", "t = n", *_reduced("a + b"), "n = t", "t = others"]
     work += [*known, "first = T(high)", "second = T((high - float64(first)) + low)"]
-    result = f"result({f'term({of_term})' if entry.keeps_term else elements}, first, second)"
+    result = f"result({f'term({of_term})' if formula.keeps_term else elements}, first, second)"
     stored = f"store_one(o + i, S({call(kind.store, f'T({result})')}))"
     work += _over_row([*load, stored])
     source = f"""\
@@ -547,7 +553,7 @@ def kernel({", ".join(given)}):
 {_indented(work, 8)}
         row += cuda.gridDim.x
 """
-    return Kernel(f"{entry.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
+    return Kernel(f"{formula.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
 
 
 def _over_row(lines: list[str]) -> list[str]:

@@ -15,7 +15,6 @@ from fastact.cuda.kernels import IN_FLIGHT, THREADS, Kernel
 
 __all__ = [
     "Elementwise",
-    "axis_number",
     "check_outputs",
     "check_together",
     "check_without_gaps",
@@ -70,13 +69,6 @@ def check_without_gaps(function: str, views: dict[str, View]) -> None:
             raise ValueError(f"{function}: {name} has gaps between its elements; copy it first")
 
 
-def axis_number(function: str, axis: int, shape: tuple[int, ...]) -> int:
-    """The axis counted from the front. Raises ValueError if there is none."""
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {shape}")
-    return axis % len(shape)
-
-
 def output(like: Any, of: View, shape: tuple[int, ...], out: Any, stream: Any) -> Any:
     """The output, made if it is not given."""
     if out is not None:
@@ -120,6 +112,7 @@ class Elementwise:
         self, name: str, source: Callable[[Kind], str], inputs: int, parameters: int, outputs: int
     ) -> None:
         self.counts = (inputs, parameters, outputs)
+        self.outputs = outputs
         self.name = name
         self.source = functools.cache(source)
         self._linear = functools.cache(

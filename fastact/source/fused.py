@@ -10,7 +10,7 @@ import dataclasses
 
 from fastact.catalogue import Activation
 from fastact.catalogue.dtypes import Kind
-from fastact.source.formulas import Formula, functions_source, product
+from fastact.source.formulas import Formula, derivative_of, functions_source, product
 
 __all__ = ["Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
 
@@ -58,7 +58,7 @@ def value({_names(entry, "x", residual)}):
 def bias_act_backward(entry: Activation, kind: Kind, residual: bool) -> Kernel:
     """``grad * derivative(x + bias [+ residual])``, and its sums."""
     functions = f"""\
-{functions_source(kind.compute, derivative=Formula(entry.derivative))}
+{functions_source(kind.compute, derivative=derivative_of(entry))}
 
 @formula
 def value({_names(entry, "grad, x", residual)}):
@@ -73,7 +73,7 @@ def value({_names(entry, "grad, x", residual)}):
 def prelu_backward(entry: Activation, kind: Kind) -> Kernel:
     """The gradient by x, and the sums of the gradient by the weight."""
     functions = f"""\
-{functions_source(kind.compute, derivative=Formula(entry.derivative))}
+{functions_source(kind.compute, derivative=derivative_of(entry))}
 
 @formula
 def value(grad, x, weight):
