@@ -38,7 +38,7 @@ from fastact.catalogue.dtypes import Kind  # noqa: E402
 from fastact.catalogue.entries import activation_of  # noqa: E402
 from fastact.cuda import device, kernels  # noqa: E402
 from fastact.cuda.arrays import KINDS  # noqa: E402
-from fastact.cuda.kernels import Kernel  # noqa: E402
+from fastact.cuda.kernels import CudaKernel  # noqa: E402
 from fastact.source import fused  # noqa: E402
 
 
@@ -55,7 +55,7 @@ def main() -> int:
     device.jit = lambda function, arguments, cached: cuda.compile_ptx(
         function, tuple(getattr(types, name) for name in arguments), cc=capability
     )[0]
-    Kernel._file = lambda self: None  # type: ignore[method-assign]
+    CudaKernel._file = lambda self: None  # type: ignore[method-assign]
     assembler = _assembler()
     failed = 0
     for dtype in options.dtype.split(","):
@@ -73,7 +73,7 @@ def _assembler() -> Path:
     raise SystemExit("ptxas, of the package nvidia-cuda-nvcc-cu12, is not there")
 
 
-def _kernels(names: list[str], kind: Kind) -> Iterator[Kernel]:
+def _kernels(names: list[str], kind: Kind) -> Iterator[CudaKernel]:
     width = kernels.vector_width(kind)
     for name in names:
         entry = CATALOGUE[name]
@@ -95,7 +95,7 @@ def _kernels(names: list[str], kind: Kind) -> Iterator[Kernel]:
     yield from (kernels.mask(kind), kernels.mask_backward(kind), kernels.total(kind))
 
 
-def _of_activation(entry: Activation, kind: Kind) -> Iterator[Kernel]:
+def _of_activation(entry: Activation, kind: Kind) -> Iterator[CudaKernel]:
     name, count = entry.name, len(entry.parameters)
     yield kernels.linear(name, kind, kernels.forward(entry, kind), entry.arrays, count)
     backward = kernels.backward(entry, kind)
@@ -105,7 +105,7 @@ def _of_activation(entry: Activation, kind: Kind) -> Iterator[Kernel]:
     yield kernels.columns(fused.bias_act_backward(entry, kind, False), kernels.vector_width(kind))
 
 
-def _check(kernel: Kernel, assembler: Path, architecture: str) -> str:
+def _check(kernel: CudaKernel, assembler: Path, architecture: str) -> str:
     """What is wrong with a kernel, if anything; printed, with its registers."""
     ptx: Any = kernel.compiled
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:

@@ -91,7 +91,7 @@ def copy_bandwidth(nbytes: int) -> float:
 
 
 def _seconds(call: Callable[[], Any], calls: int) -> float:
-    """Seconds of one of so many calls, queued back to back."""
+    """Seconds a call takes, the mean of ``calls`` that are queued back to back."""
     from numba import cuda
 
     from fastact.cuda.kernels import simulated

@@ -85,7 +85,7 @@ class Contender:
         self.call: Callable[[], Any] = eval(f"lambda: ({self.statement})", names)
 
     def run(self, calls: int) -> float:
-        """Seconds that so many calls take, back to back."""
+        """Seconds that ``calls`` take, back to back."""
         return self._loop(itertools.repeat(None, calls))
 
     def calibrate(self) -> None:
@@ -278,7 +278,7 @@ def _copy_ufunc() -> np.ufunc:
 
 
 def copy_contender(nbytes: int) -> Contender:
-    """A copy of so many bytes by the same threads: what the machine's memory allows."""
+    """A copy of ``nbytes`` by the same threads: what the machine's memory allows."""
     x = numbers(max(1, nbytes // 4), np.dtype(np.float32), seed=0)
     out = like(x, position=2)
     return Contender("copy(x, out)", {"copy": _copy_ufunc(), "x": x, "out": out}, lambda: out)
@@ -338,7 +338,7 @@ def _some(array: Array) -> Array:
 def measure(
     contenders: dict[str, Contender], seconds: float, gap: str = "none"
 ) -> dict[str, list[float]]:
-    """Seconds for one call of each contender, round by round, for about so many seconds in all."""
+    """Seconds for one call of each contender, round by round, for about ``seconds`` in all."""
     before = gaps()[gap]
     for contender in contenders.values():
         contender.calibrate()

@@ -240,7 +240,7 @@ def zeros(like: Any, of: View, shape: tuple[int, ...]) -> Any:
 
 @functools.lru_cache(64)
 def kept_zeros(device: int, kind: Kind, count: int) -> tuple[int, Any]:
-    """The address of so many zeros, which nobody writes to, and what keeps them there."""
+    """The address of ``count`` zeros, which nobody writes to, and what keeps them there."""
     import numpy as np
     from numba import cuda
 

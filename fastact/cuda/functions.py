@@ -374,7 +374,7 @@ def _joined(form: Form) -> Any:
 
 
 @functools.cache
-def _row_kernel(formula: RowFormula, kind: Kind) -> kernels.Kernel:
+def _row_kernel(formula: RowFormula, kind: Kind) -> kernels.CudaKernel:
     return kernels.rows(formula, kind)
 
 

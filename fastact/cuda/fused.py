@@ -16,7 +16,7 @@ from fastact.catalogue.dtypes import INTEGERS, Kind
 from fastact.catalogue.entries import activation_of
 from fastact.cuda import arrays, kernels, launch
 from fastact.cuda.arrays import View
-from fastact.cuda.kernels import PARTS, ROWS, THREADS, TOTAL_COLUMNS, TOTAL_ROWS
+from fastact.cuda.kernels import PART_ROWS, PARTS, THREADS, TOTAL_COLUMNS, TOTAL_ROWS
 from fastact.fused import chosen_activation
 from fastact.public import shapes
 from fastact.source import fused as source
@@ -215,13 +215,13 @@ def relu_mask_backward(grad: Any, mask: Any, out: Any = None, *, stream: Any = N
 
 @functools.cache
 def _of_activation(
-    make: Callable[..., source.Kernel], entry: Activation, with_residual: bool, kind: Kind
-) -> source.Kernel:
+    make: Callable[..., source.FusedKernel], entry: Activation, with_residual: bool, kind: Kind
+) -> source.FusedKernel:
     return make(entry, kind, with_residual)
 
 
 @functools.cache
-def _prelu(kind: Kind) -> source.Kernel:
+def _prelu(kind: Kind) -> source.FusedKernel:
     return source.prelu_backward(activation_of("prelu"), kind)
 
 
@@ -236,7 +236,7 @@ _mask_kernel = functools.cache(lambda make, kind: make(kind))
 
 def _fused(
     function: str,
-    kernel: Callable[[Kind], source.Kernel],
+    kernel: Callable[[Kind], source.FusedKernel],
     given: dict[str, Any],
     vector: dict[str, Any],
     parameters: tuple[float, ...],
@@ -264,9 +264,9 @@ def _fused(
     shapes.check_vector(function, vector_name, views[vector_name].shape, axis, shape)
     made = kernel(kind)
     if after == 1:
-        parts = max(1, min(PARTS, -(-before // ROWS)))
+        parts = max(1, min(PARTS, -(-before // PART_ROWS)))
     else:
-        parts = max(1, min(PARTS, -(-before * after // (ROWS * THREADS))))
+        parts = max(1, min(PARTS, -(-before * after // (PART_ROWS * THREADS))))
     outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
     launch.check_without_gaps(function, views | outputs)
     launch.check_together(function, views | outputs)
@@ -313,7 +313,7 @@ def _fused(
 
 
 def _columns_grid(columns: int, parts: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Blocks and threads, along columns, and along parts, of which there are exactly so many."""
+    """Blocks and threads along columns and along parts: one thread for each part, no more."""
     most = 4 if kernels.simulated() else THREADS
     wide = 1
     while wide < min(columns, most):

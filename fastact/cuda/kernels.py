@@ -43,9 +43,9 @@ from fastact.source.formulas import (
 __all__ = [
     "IN_FLIGHT",
     "PARTS",
-    "ROWS",
+    "PART_ROWS",
     "THREADS",
-    "Kernel",
+    "CudaKernel",
     "backward",
     "backward_from_output",
     "channels",
@@ -68,11 +68,11 @@ __all__ = [
 #: 64 KiB in flight for each array on a multiprocessor of 2048 threads. Reasoned, not measured.
 THREADS = 256
 IN_FLIGHT = 2
-#: Sums over rows have at most so many parts, of at least so many rows; a thread loads from so many
-#: rows at once. For 4096 x 1024 float32 that is two blocks, or 64 KiB in flight for each array, on
-#: each of 132 multiprocessors. Reasoned, not measured.
+#: A sum over rows is taken in at most PARTS parts of at least PART_ROWS rows. A thread loads from
+#: ROWS_IN_FLIGHT rows before it waits. For 4096 x 1024 float32 that is two blocks, or 64 KiB in
+#: flight for each array, on each of 132 multiprocessors. Reasoned, not measured.
 PARTS = 256
-ROWS = 16
+PART_ROWS = 16
 ROWS_IN_FLIGHT = 4
 #: Threads of the block that adds up parts: columns, and rows of parts.
 TOTAL_COLUMNS, TOTAL_ROWS = 32, 8
@@ -96,7 +96,7 @@ def simulated() -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Kernel:
+class CudaKernel:
     """The source of a function ``kernel``, and the types of its arguments."""
 
     name: str
@@ -218,7 +218,7 @@ def vector_width(kind: Kind) -> int:
 
 def linear(
     name: str, kind: Kind, functions: str, inputs: int, parameters: int, outputs: int = 1
-) -> Kernel:
+) -> CudaKernel:
     """Operands without gaps, at addresses that are multiples of 16.
 
     Arguments: addresses of inputs and outputs, the number of elements, parameters.
@@ -263,7 +263,7 @@ def kernel({", ".join([*addresses, "n", *numbers])}):
         i += threads
 """
     arguments = ("int64",) * (len(addresses) + 1) + (kind.compute,) * parameters
-    return Kernel(f"{name}_linear_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{name}_linear_{kind.name}", kind, source, arguments)
 
 
 def strided(
@@ -274,7 +274,7 @@ def strided(
     parameters: int,
     outputs: int,
     dimensions: int,
-) -> Kernel:
+) -> CudaKernel:
     """Operands with any strides.
 
     Arguments: addresses, the number of elements, lengths of all dimensions but the first, the
@@ -309,7 +309,7 @@ def kernel({", ".join(given)}):
         i += threads
 """
     arguments = ("int64",) * (len(given) - parameters) + (kind.compute,) * parameters
-    return Kernel(f"{name}_strided{dimensions}_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{name}_strided{dimensions}_{kind.name}", kind, source, arguments)
 
 
 def _values(outputs: int) -> list[str]:
@@ -335,7 +335,7 @@ def _indented(lines: list[str], by: int) -> str:
 # --- matrices with a vector and sums ------------------------------------------------------------
 
 
-def columns(of: fused.Kernel, width: int) -> Kernel:
+def columns(of: fused.FusedKernel, width: int) -> CudaKernel:
     """A vector along columns, sums over rows; ``width`` columns a thread: 1, or those in 16 bytes.
 
     Arguments: addresses of matrices, inputs first, of the vector and of the parts' sums; rows,
@@ -397,10 +397,10 @@ def kernel({", ".join([*given, *numbers])}):
 {_indented(after or ["pass"], 8)}
 """
     arguments = ("int64",) * len(given) + (kind.compute,) * of.parameters
-    return Kernel(f"{of.name}_columns{width}_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{of.name}_columns{width}_{kind.name}", kind, source, arguments)
 
 
-def channels(of: fused.Kernel) -> Kernel:
+def channels(of: fused.FusedKernel) -> CudaKernel:
     """Arrays without gaps whose channels are a middle axis; a block takes a part of one channel.
 
     Arguments: addresses as for ``columns``; elements before the axis, along it, and after it;
@@ -440,7 +440,7 @@ def kernel({", ".join([*given, *numbers])}):
 {_indented(reduction if of.term else [], 4)}
 """
     arguments = ("int64",) * len(given) + (kind.compute,) * of.parameters
-    return Kernel(f"{of.name}_channels_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{of.name}_channels_{kind.name}", kind, source, arguments)
 
 
 def _sums_size(kind: Kind) -> int:
@@ -448,7 +448,9 @@ def _sums_size(kind: Kind) -> int:
     return 8 if kind.compute == "float64" else 4
 
 
-def _block_element(of: fused.Kernel, elements: list[str], vector: str, suffix: str) -> list[str]:
+def _block_element(
+    of: fused.FusedKernel, elements: list[str], vector: str, suffix: str
+) -> list[str]:
     """Lines that make ``y`` and ``term``, with a suffix, out of a matrix' elements."""
     kind = of.kind
     lines = [f"e{k}{suffix} = T({call(kind.load, e)})" for k, e in enumerate(elements)]
@@ -466,7 +468,7 @@ def _block_element(of: fused.Kernel, elements: list[str], vector: str, suffix: s
     return lines
 
 
-def total(kind: Kind) -> Kernel:
+def total(kind: Kind) -> CudaKernel:
     """The sum of parts, in float64: arguments are their address, the result's, parts and columns.
 
     A block has TOTAL_COLUMNS x TOTAL_ROWS threads at most.
@@ -491,13 +493,13 @@ def kernel(sums, out, parts, columns):
             t += partial[k, x]
         store_one(out + {kind.itemsize} * column, S({call(kind.store, "T(t)")}))
 """
-    return Kernel(f"total_{kind.name}", kind, source, ("int64",) * 4)
+    return CudaKernel(f"total_{kind.name}", kind, source, ("int64",) * 4)
 
 
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def rows(formula: RowFormula, kind: Kind) -> Kernel:
+def rows(formula: RowFormula, kind: Kind) -> CudaKernel:
     """A function of rows, that is softmax and its like: a block takes a row at a time.
 
     Arguments: addresses of arrays without gaps, inputs first; elements before the axis that rows
@@ -553,7 +555,7 @@ def kernel({", ".join(given)}):
 {_indented(work, 8)}
         row += cuda.gridDim.x
 """
-    return Kernel(f"{formula.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
+    return CudaKernel(f"{formula.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
 
 
 def _over_row(lines: list[str]) -> list[str]:
@@ -578,7 +580,7 @@ t = partial[0]
 cuda.syncthreads()""".splitlines()
 
 
-def maxout(kind: Kind) -> Kernel:
+def maxout(kind: Kind) -> CudaKernel:
     """The largest of a row and where it is: a thread takes a row, since rows are short.
 
     Arguments: addresses of x, values and indices (int64); elements before the axis that rows lie
@@ -602,7 +604,7 @@ store_one(indices + 8 * row, int64(at))"""
     return _row_each("maxout", kind, body)
 
 
-def maxout_backward(kind: Kind) -> Kernel:
+def maxout_backward(kind: Kind) -> CudaKernel:
     """The gradient where the largest was, else 0; arguments are grad, result and indices."""
     body = f"""\
 grad = load_one(x + {kind.itemsize} * row, S)
@@ -614,7 +616,7 @@ while j < length:
     return _row_each("maxout_backward", kind, body)
 
 
-def _row_each(name: str, kind: Kind, body: str) -> Kernel:
+def _row_each(name: str, kind: Kind, body: str) -> CudaKernel:
     source = f"""\
 def kernel(x, y, indices, before, length, after):
     threads = cuda.gridsize(1)
@@ -624,13 +626,13 @@ def kernel(x, y, indices, before, length, after):
 {_indented(body.splitlines(), 8)}
         row += threads
 """
-    return Kernel(f"{name}_{kind.name}", kind, source, ("int64",) * 6)
+    return CudaKernel(f"{name}_{kind.name}", kind, source, ("int64",) * 6)
 
 
 # --- masks --------------------------------------------------------------------------------------
 
 
-def mask(kind: Kind) -> Kernel:
+def mask(kind: Kind) -> CudaKernel:
     """ReLU, and a bit for each element.
 
     Arguments: addresses of x, out and bits, the number of elements, and whether the first two are
@@ -643,13 +645,13 @@ bits = uint8(bits | select(e > T(0), uint8({{bit}}), uint8(0)))
     return _eight("relu_mask", kind, element, "bits = uint8(0)", "store_one(b + g, bits)")
 
 
-def mask_backward(kind: Kind) -> Kernel:
+def mask_backward(kind: Kind) -> CudaKernel:
     """The element where there is a bit, else 0; arguments as for ``mask``."""
     element = "{y} = select(bits & uint8({bit}) != uint8(0), {x}, S(0))"
     return _eight("relu_mask_backward", kind, element, "bits = load_one(b + g, uint8)", "")
 
 
-def _eight(name: str, kind: Kind, element: str, first: str, last: str) -> Kernel:
+def _eight(name: str, kind: Kind, element: str, first: str, last: str) -> CudaKernel:
     """Groups of eight elements: ``element`` says what is done to one."""
     width, size = vector_width(kind), kind.itemsize
     vectors = range(8 // width)
@@ -679,4 +681,4 @@ def kernel(x, o, b, n, aligned):
         {last or "pass"}
         g += threads
 """
-    return Kernel(f"{name}_{kind.name}", kind, source, ("int64",) * 5)
+    return CudaKernel(f"{name}_{kind.name}", kind, source, ("int64",) * 5)

@@ -11,7 +11,7 @@ import numpy as np
 from fastact.catalogue.dtypes import Kind
 from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
-from fastact.cuda.kernels import IN_FLIGHT, THREADS, Kernel
+from fastact.cuda.kernels import IN_FLIGHT, THREADS, CudaKernel
 
 __all__ = [
     "Elementwise",
@@ -88,7 +88,7 @@ def rounded(parameters: Sequence[Any], kind: Kind) -> list[Any]:
 
 
 def run(
-    kernel: Kernel,
+    kernel: CudaKernel,
     grid: tuple[int, ...],
     block: tuple[int, ...],
     stream: Any,
@@ -157,7 +157,7 @@ class Elementwise:
 
 
 def elementwise_grid(work: int, device: int) -> tuple[tuple[int], tuple[int]]:
-    """Blocks and threads for so many independent pieces of work: at most what a GPU holds twice."""
+    """Blocks and threads for ``work`` independent pieces: at most twice what a GPU holds."""
     if kernels.simulated():
         return (2,), (4,)
     most = 2 * 2048 // THREADS * _multiprocessors(device)

@@ -82,8 +82,8 @@ def bias_act(
     Returns
     -------
     ndarray
-        Of x's shape. What has to be saved for ``bias_act_backward`` is x or the sum, or, for ReLU
-        and its like, whose derivative can be told from the output, this.
+        Of x's shape. For ``bias_act_backward``, save x or the sum. For ReLU and its like, whose
+        derivative can be told from the output, the output will do.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def prelu_backward(
     array([-3., -5.])
     """
     name = "prelu_backward"
-    plan = _plan(source.prelu_backward, _PRELU)
+    plan = plans.plan(source.prelu_backward, _PRELU)
     each: Any = weight
     one = False
     if isinstance(weight, float) and isinstance(x, np.ndarray) and x.ndim == 2:
@@ -467,7 +467,7 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
     name = "relu_stats"
     if not isinstance(stats, ActivationStats):
         raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
-    plan = _plan(source.relu_stats, _RELU)
+    plan = plans.plan(source.relu_stats, _RELU)
     done = None
     if isinstance(x, np.ndarray) and x.ndim == 2 and len(x) <= _EXACT:
         stats.check_units(name, x.shape[1])
@@ -497,7 +497,7 @@ _EXACT = 1 << 24
 
 def _plan_of_activation(
     function: str,
-    kernel: Callable[..., source.Kernel],
+    kernel: Callable[..., source.FusedKernel],
     name: str,
     with_residual: bool,
     given: Mapping[str, Any],
@@ -513,14 +513,14 @@ def _plan_of_activation(
 @functools.lru_cache(256)
 def _new_plan(
     function: str,
-    kernel: Callable[..., source.Kernel],
+    kernel: Callable[..., source.FusedKernel],
     name: str,
     with_residual: bool,
     given: tuple[tuple[str, Any], ...],
     zeros: str,
 ) -> plans.Plan:
     entry, parameters = chosen_activation(function, name, dict(given))
-    return plans.Plan(_maker(kernel, entry, with_residual), parameters)
+    return plans.Plan(plans.maker(kernel, entry, with_residual), parameters)
 
 
 def chosen_activation(
@@ -558,26 +558,15 @@ ACTIVATIONS: dict[str, Activation | Variants] = {
 }
 
 
-@functools.cache
-def _maker(kernel: Callable[..., source.Kernel], entry: Activation, *of: Any) -> plans.Maker:
-    """A function of a dtype, the same one for the same arguments."""
-    return functools.cache(lambda kind: kernel(entry, kind, *of))
-
-
-@functools.cache
-def _plan(kernel: Callable[..., source.Kernel], entry: Activation) -> plans.Plan:
-    return plans.Plan(_maker(kernel, entry))
-
-
 def make_ufuncs(activations: Sequence[str]) -> None:
     """Make the ufuncs of all fused kernels, with ``bias_act`` for these activations."""
     entries = [entry for name in activations for entry, _ in ACTIVATIONS[name].formulas]
     for kernel in (source.bias_act, source.bias_act_backward):
         for entry in entries:
             for with_residual in (False, True):
-                plans.make_ufuncs(_maker(kernel, entry, with_residual))
-    plans.make_ufuncs(_maker(source.prelu_backward, _PRELU))
-    plans.make_ufuncs(_maker(source.relu_stats, _RELU))
+                plans.make_ufuncs(plans.maker(kernel, entry, with_residual))
+    plans.make_ufuncs(plans.maker(source.prelu_backward, _PRELU))
+    plans.make_ufuncs(plans.maker(source.relu_stats, _RELU))
     for body in (
         masks.relu_mask,
         masks.relu_mask_backward,

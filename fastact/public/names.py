@@ -22,7 +22,7 @@ from fastact.catalogue import (
 )
 from fastact.catalogue.entries import SUFFIXES
 
-__all__ = ["ACTIVATIONS", "FORMS", "FUNCTIONS", "MODULES", "NAMES", "OTHER_NAMES", "build"]
+__all__ = ["FORMS", "FUNCTIONS", "MODULES", "NAMES", "OTHER_NAMES", "build"]
 
 #: The public functions of the catalogue, by name.
 FORMS: dict[str, Form] = {form.name: form for e in CATALOGUE.values() for form in e.forms}
@@ -33,10 +33,6 @@ OTHER_NAMES = {
     for suffix in SUFFIXES.values()
     if name + suffix in FORMS
 }
-#: Names of the activations of one array.
-ACTIVATIONS = [
-    name for name, e in CATALOGUE.items() if isinstance(e, Activation | Variants | Joined)
-]
 #: Names of all functions, without their forms.
 FUNCTIONS = [*CATALOGUE, *ALIASES]
 
