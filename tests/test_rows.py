@@ -105,7 +105,7 @@ def test_few_long_rows(name, shape, dtype, monkeypatch):
     by_parts = rows._RowFunction._by_parts
 
     def watched(self, *arguments):
-        taken.append(self.entry.name)
+        taken.append(self.formula.name)
         by_parts(self, *arguments)
 
     monkeypatch.setattr(rows._RowFunction, "_by_parts", watched)

@@ -26,6 +26,7 @@ from fastact.cpu.compiler import Unit
 from fastact.cpu.loops import unit_of_source
 from fastact.source import elementary
 from fastact.source.formulas import Formula, call, functions_source
+from fastact.source.rows import known
 
 __all__ = ["BESIDE", "DOUBLE", "INDEX", "Source", "indented"]
 
@@ -39,36 +40,6 @@ BLOCK = {"float32": 512, "float64": 64}
 
 INDEX = Kind("int64", "int64", "int64")
 DOUBLE = Kind("float64", "float64", "float64")
-
-
-#: From ``total``, ``low`` and the rest to ``first`` and ``second``, what ``result`` gets to know.
-_TOTALS = {
-    "sum": """\
-first = T(total)
-second = T((total - A(first)) + low)
-""",
-    "inverse": """\
-inverse = A(1) / total
-first = T(inverse)
-lost = product_low(inverse, total, A(1)) + inverse * low
-second = T((inverse - A(first)) - lost * inverse)
-""",
-    # top - top: NaN where the largest element is infinite, and so is the difference to itself.
-    "logarithm": """\
-logarithm = log1p_of_sum((A(count) - A(1)) + (total + low)) + A(top - top)
-near = T(logarithm)
-first = top + near
-back = first - top
-second = ((top - (first - back)) + (near - back)) + T(logarithm - A(near))
-""",
-}
-
-#: float64 has digits enough.
-_INVERSE_OF_FLOAT32 = """\
-inverse = A(1) / total
-first = T(inverse)
-second = T(inverse - A(first))
-"""
 
 
 class Source:
@@ -142,9 +113,7 @@ one = select(other, T(0), T(1))
 
     def known(self) -> str:
         """What ``result`` gets to know of the total."""
-        if self.formula.total == "inverse" and self.kind.compute == "float32":
-            return _INVERSE_OF_FLOAT32
-        return _TOTALS[self.formula.total]
+        return known(self.formula.total, wider=self.kind.compute == "float32")
 
     def values(self, read: Callable[[int], str]) -> str:
         return "".join(f"x{k} = {read(k)}\n" for k in self.inputs)

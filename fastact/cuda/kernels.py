@@ -30,7 +30,7 @@ from typing import Any
 from fastact.catalogue import Activation, RowFormula
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import cache_directory
-from fastact.source import fused
+from fastact.source import elementary, fused
 from fastact.source.formulas import (
     Formula,
     backward_source,
@@ -39,6 +39,7 @@ from fastact.source.formulas import (
     gated_backward_source,
     gated_source,
 )
+from fastact.source.rows import known
 
 __all__ = [
     "IN_FLIGHT",
@@ -123,8 +124,8 @@ class CudaKernel:
             "S": getattr(numbers, kind.storage),
             "uint8": numbers.uint8,
             "int64": numbers.int64,
-            "log1p": math.log1p,
             "INFINITY": math.inf,
+            "A": numbers.float64,
             "float64": numbers.float64,
             "shared_float64": types.float64,
         }
@@ -503,43 +504,36 @@ def rows(formula: RowFormula, kind: Kind) -> CudaKernel:
     """A function of rows, that is softmax and its like: a block takes a row at a time.
 
     Arguments: addresses of arrays without gaps, inputs first; elements before the axis that rows
-    lie along, along it, and after it. Sums are float64; the largest element, e^0, is counted apart,
-    so that what the others add to it is not lost.
+    lie along, along it, and after it. Sums are float64.
     """
     inputs = range(len(formula.inputs))
     size, has_top = kind.itemsize, len(inputs) == 1
+    counts = formula.total == "logarithm"
     functions = functions_source(
         kind.compute, term=Formula(formula.term), result=Formula(formula.result)
     )
+    if counts:
+        log = Formula(elementary.log1p_of_sum)
+        functions += "\n\n" + functions_source("float64", "A", log1p_of_sum=log)
     given = [*(f"a{k}" for k in inputs), "o", "before", "length", "after"]
     load = [f"i = base + {size} * after * j"]
     for k in inputs:
         load.append(f"x{k} = T({call(kind.load, f'load_one(a{k} + i, S)')})")
     elements = ", ".join(f"x{k}" for k in inputs)
     of_term = f"{elements}, top" if has_top else elements
-    summed = [f"e = float64(T(term({of_term})))", "t += e"]
-    known = ["high = t"]
+    summed = [f"e = A(T(term({of_term})))", "t += e"]
     top: list[str] = []
     if has_top:
         largest = "select((b > a) | (b != b), b, a)"
         top = ["a = T(-INFINITY)", *_over_row([*load, "b = x0", f"a = {largest}"])]
-        top += ["t = float64(a)", *_reduced("select((b > a) | (b != b), b, a)"), "top = T(t)"]
-        summed[1:] = [
-            "t += select(x0 == top, float64(0), e)",
-            "n += select(x0 == top, float64(1), float64(0))",
-        ]
-        # NaN where the largest element is infinite, and so is its difference to itself.
-        known = ["others = t + (n - 1) + float64(T(top - top))", "high = 1 / (1 + others)"]
-        if formula.total == "logarithm":
-            known[1:] = ["logarithm = log1p(others)", "high = float64(top) + logarithm"]
-            known += ["low = logarithm - (high - float64(top))"]
-    if formula.total != "logarithm":
-        known.append("low = float64(0)")
-    work = [*top, "t = float64(0)", "n = float64(0)", *_over_row([*load, *summed])]
-    work += _reduced("a + b")
-    if has_top:
-        work += ["others = t", "t = n", *_reduced("a + b"), "n = t", "t = others"]
-    work += [*known, "first = T(high)", "second = T((high - float64(first)) + low)"]
+        top += ["t = A(a)", *_reduced(largest), "top = T(t)"]
+    if counts:
+        summed[1:] = ["t += select(x0 == top, A(0), e)", "n += select(x0 == top, A(1), A(0))"]
+    work = [*top, "t = A(0)", "n = A(0)", *_over_row([*load, *summed]), *_reduced("a + b")]
+    work += ["total = t", "low = A(0)"]
+    if counts:
+        work += ["t = n", *_reduced("a + b"), "count = t"]
+    work += known(formula.total, wider=kind.compute == "float32").splitlines()
     result = f"result({f'term({of_term})' if formula.keeps_term else elements}, first, second)"
     stored = f"store_one(o + i, S({call(kind.store, f'T({result})')}))"
     work += _over_row([*load, stored])

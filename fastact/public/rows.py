@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,7 @@ from fastact.public.checks import check_out
 from fastact.public.define import define
 from fastact.public.documentation import documentation
 from fastact.public.elementwise import kernel_ufunc
+from fastact.source.rows import known
 
 __all__ = ["largest", "rows"]
 
@@ -38,9 +41,9 @@ if type({first}) is ndarray and {first}.size >= LONG_ROW and not keywords:
     if result is not None:
         return result
 return ufunc({arrays}, out, axis=axis, **keywords)"""
-    known = {"ndarray": np.ndarray, "LONG_ROW": LONG_ROW, "of_long_rows": made.of_long_rows}
-    known |= {"ufunc": made.ufunc, "part_ufunc": made.part, "result_ufunc": made.result}
-    return define(form, body, documentation(form), module="fastact", last="**keywords", **known)
+    names = {"ndarray": np.ndarray, "LONG_ROW": LONG_ROW, "of_long_rows": made.of_long_rows}
+    names |= {"ufunc": made.ufunc, "part_ufunc": made.part, "result_ufunc": made.result}
+    return define(form, body, documentation(form), module="fastact", last="**keywords", **names)
 
 
 def largest(form: Form) -> Any:
@@ -54,13 +57,13 @@ if "axes" in keywords:
     return ufunc(x, out=out, **keywords)
 without_pieces({name!r}, axis, shape(x))
 return ufunc(x, out=out, axis=axis, **keywords)"""
-        known: dict[str, Any] = {"without_pieces": shapes.without_pieces, "shape": np.shape}
+        names: dict[str, Any] = {"without_pieces": shapes.without_pieces, "shape": np.shape}
     else:
         ufunc = _ufunc(f"{name}.ufunc", "(),()->(n)", ".l.", kernels.maxout_backward)
         body = "return run(grad, indices, pieces, axis, out, **keywords)"
-        known = {"run": _largest_backward(name, ufunc)}
-    known["ufunc"] = ufunc
-    return define(form, body, documentation(form), module="fastact", last="**keywords", **known)
+        names = {"run": _largest_backward(name, ufunc)}
+    names["ufunc"] = ufunc
+    return define(form, body, documentation(form), module="fastact", last="**keywords", **names)
 
 
 def _largest_backward(name: str, ufunc: np.ufunc) -> Callable[..., Array]:
@@ -199,19 +202,27 @@ def _parts(array: Array) -> list[Array]:
     return views
 
 
-def _known(total: str, *sums: Array) -> tuple[Array, Array | float]:
+def _known(total: str, *sums: Array) -> tuple[Array, Array]:
     """What ``result`` gets to know, from the sums of parts as ``rows.partial`` gives them."""
     if total == "sum":
-        return sums[0].sum(-1, keepdims=True), 0.0
+        return _of_sums(total)(None, sums[0].sum(-1, keepdims=True), 0.0, None)
     tops, rests, counts = sums
     top = tops.max(-1, keepdims=True)
     at_top = tops == top
     factors = np.exp(tops - top)
     others = np.where(at_top, rests, (rests + counts) * factors).sum(-1, keepdims=True)
-    others += np.where(at_top, counts, 0).sum(-1, keepdims=True) - 1
-    others += top - top  # NaN where the largest element is infinite
-    if total == "inverse":
-        return factors / (1 + others), 0.0
-    logarithm = np.log1p(others)
-    high = top + logarithm
-    return high, logarithm - (high - top)
+    count = np.where(at_top, counts, 0).sum(-1, keepdims=True)
+    if total == "logarithm":
+        return _of_sums(total)(top, others, 0.0, count)
+    first, second = _of_sums(total)(top, others + count, 0.0, count)
+    return factors * first, factors * second  # terms are relative to the part's own top
+
+
+@functools.cache
+def _of_sums(total: str) -> Callable[..., tuple[Array, Array]]:
+    """What the kernels compute of sums, on arrays of float64."""
+    body = textwrap.indent(known(total, wider=True), "    ")
+    namespace: dict[str, Any] = {"log1p_of_sum": np.log1p}
+    namespace |= dict.fromkeys("AT", lambda number: number)
+    exec(f"def of(top, total, low, count):\n{body}    return first, second", namespace)
+    return namespace["of"]
