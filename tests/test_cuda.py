@@ -6,6 +6,8 @@ The simulator needs NUMBA_ENABLE_CUDASIM=1. Results are compared with the CPU's,
 from __future__ import annotations
 
 import contextlib
+import inspect
+import operator
 import subprocess
 import sys
 import types
@@ -17,9 +19,11 @@ from programs import environment
 from references import assert_same_bits
 
 import fastact as fa
-from fastact.catalogue import CATALOGUE
+from fastact.catalogue import CATALOGUE, Activation, Gated, Rows, Variants
 from fastact.catalogue.dtypes import bfloat16_dtype
+from fastact.catalogue.entries import REQUIRED
 from fastact.cpu.target import traits
+from fastact.public.names import FORMS, OTHER_NAMES
 
 pytestmark = pytest.mark.cuda
 
@@ -35,16 +39,32 @@ SIMULATED = kernels.simulated()
 RNG = np.random.default_rng(5)
 DTYPES = [np.dtype(c) for c in "efd"] + [bfloat16_dtype()] * SIMULATED
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 3.0, -3.0, 0.5, -0.5, 20.5, -90.0, 1e-6]
-ENTRIES = [name for name in CATALOGUE if not name.startswith("_")]
-PARAMETERS = {"threshold": (0.5, -1.0), "prelu": (0.25,)}
-OTHER_PARAMETERS = {
-    "leaky_relu": (0.3,),
-    "clipped_relu": (2.0,),
-    "hardtanh": (-0.5, 2.0),
-    "softplus": (2.0, 10.0),
-    "celu": (0.5,),
-    "clipped_linear": (0.5, 0.25, -1.0, 2.0),
-}
+#: Calls of every activation: its name, and the parameters given.
+CALLS = [
+    (name, given)
+    for name, entry in CATALOGUE.items()
+    if isinstance(entry, Activation | Variants)
+    for given in (
+        [{entry.parameter: key} for key in entry.variants]
+        if isinstance(entry, Variants)
+        else [{p: 0.25 for p, default in entry.parameters.items() if default is REQUIRED}]
+    )
+]
+CALLS = [(name, {} if name == "rrelu" else given) for name, given in CALLS]
+
+
+def other_numbers(name):
+    """Values for the parameters that are numbers, other than the defaults."""
+    return {
+        p.name: 0.25 if p.default is REQUIRED else 1.5 * p.default + 0.25
+        for p in FORMS[name].parameters
+        if p.type.startswith("float")
+    }
+
+
+WITH_NUMBERS = [
+    n for n, form in FORMS.items() if form.which in ("forward", "backward") and other_numbers(n)
+]
 
 
 def numbers(shape, dtype, special=False):
@@ -81,47 +101,60 @@ def assert_equal(result, right):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", [*ENTRIES, "gelu", "gelu_tanh"])
-def test_every_activation(name, dtype):
+@pytest.mark.parametrize(("name", "given"), CALLS, ids=str)
+def test_every_activation(name, given, dtype):
     x, grad = numbers(count(dtype), dtype, special=True), numbers(count(dtype), dtype)
-    parameters = PARAMETERS.get(name, ())
-    if name == "gelu_tanh":
-        name, parameters = "gelu", ("tanh",)
     forward, in_place, backward = (getattr(fc, name + form) for form in ("", "_", "_backward"))
-    right = getattr(fa, name)(x, *parameters)
-    assert_equal(forward(device(x), *parameters), right)
+    right = getattr(fa, name)(x, **given)
+    assert_equal(forward(device(x), **given), right)
     target = device(x)
-    assert in_place(target, *parameters) is target
+    assert in_place(target, **given) is target
     assert_equal(target, right)
 
-    right = getattr(fa, f"{name}_backward")(grad, x, *parameters)
-    assert_equal(backward(device(grad), device(x), *parameters), right)
+    right = getattr(fa, f"{name}_backward")(grad, x, **given)
+    assert_equal(backward(device(grad), device(x), **given), right)
     out = device(grad)
-    assert backward(out, device(x), *parameters, out=out) is out
+    assert backward(out, device(x), **given, out=out) is out
     assert_equal(out, right)
 
 
-@pytest.mark.parametrize("name", OTHER_PARAMETERS)
+@pytest.mark.parametrize("name", WITH_NUMBERS)
 def test_parameters(name):
     for dtype in (np.float32, np.float16):
-        x, grad = numbers(70, dtype), numbers(70, dtype)
-        given = OTHER_PARAMETERS[name]
-        assert_equal(getattr(fc, name)(device(x), *given), getattr(fa, name)(x, *given))
-        backward = f"{name}_backward"
-        right = getattr(fa, backward)(grad, x, *given)
-        assert_equal(getattr(fc, backward)(device(grad), device(x), *given), right)
+        arrays = [numbers(70, dtype, special=True) for _ in FORMS[name].arrays]
+        given = other_numbers(name)
+        right = getattr(fa, name)(*arrays, **given)
+        assert_equal(getattr(fc, name)(*map(device, arrays), **given), right)
+
+
+def parameters(function):
+    """Of a signature: names, order, kinds and defaults."""
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+STREAM = ("stream", inspect.Parameter.KEYWORD_ONLY, None)
+
+
+@pytest.mark.parametrize("name", [*FORMS, *(f"fused.{name}" for name in fc.fused.__all__)])
+def test_signatures_are_those_of_the_cpu(name):
+    on_cpu, on_gpu = (operator.attrgetter(name)(module) for module in (fa, fc))
+    if isinstance(on_cpu, np.ufunc):
+        out = None if on_cpu.nout == 1 else (None,) * on_cpu.nout
+        expected = [
+            (n, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty)
+            for n in FORMS[name].arrays
+        ]
+        expected.append(("out", inspect.Parameter.POSITIONAL_OR_KEYWORD, out))
+        assert parameters(on_gpu) == [*expected, STREAM]
+        return
+    given = parameters(on_cpu)
+    others = [p for p in given if p[1] == inspect.Parameter.VAR_KEYWORD and p[0] != "keywords"]
+    given = [p for p in given if p[1] != inspect.Parameter.VAR_KEYWORD]
+    assert parameters(on_gpu) == [*given, STREAM, *others]
 
 
 def test_names_are_those_of_the_cpu():
-    without = {f"{name}_" for name in ("crelu", "glu", "maxout")}
-    expected = {
-        f"{name}{form}"
-        for name in [*ENTRIES, "gelu", "crelu", "swish", "reglu", "geglu", "swiglu", "glu"]
-        + ["softmax", "log_softmax", "maxout"]
-        for form in ("", "_", "_backward")
-    } - without
-    expected |= {"sigmoid_backward_from_output", "tanh_backward_from_output"}
-    assert set(functions.NAMES) == expected
+    assert set(functions.NAMES) == {*FORMS, *OTHER_NAMES}
     for name in functions.NAMES:
         assert callable(getattr(fc, name))
         assert getattr(fc, name).__doc__
@@ -144,14 +177,27 @@ def test_derivative_at_zero_and_from_output():
         assert_equal(getattr(fc, function)(device(grad), device(y)), right)
 
 
-def test_rrelu_as_in_evaluation():
-    x = numbers(40, "f4")
+def test_rrelu():
+    x, grad = numbers(40, "f4"), numbers(40, "f4")
     assert_equal(fc.rrelu(device(x), 0.1, 0.3), fa.rrelu(x, 0.1, 0.3))
+    for dtype in DTYPES:
+        x = numbers((5, 8), dtype, special=True)
+        noise, filled = np.empty_like(x), device(np.empty_like(x))
+        right = fa.rrelu(x, 0.1, 0.3, training=True, rng=3, noise=noise)
+        result = fc.rrelu(device(x), 0.1, 0.3, training=True, rng=3, noise=filled)
+        assert_equal(result, right)
+        assert_equal(filled, noise)
+        assert_equal(fc.rrelu(device(x), 0.1, 0.3, training=True, rng=3), right)
+        grad = numbers((5, 8), dtype)
+        result = fc.rrelu_backward(device(grad), device(x), noise=filled)
+        assert_equal(result, fa.rrelu_backward(grad, x, noise=noise))
     with pytest.raises(ValueError, match="upper must be at least lower"):
         fc.rrelu(device(x), 0.5, 0.1)
 
 
-@pytest.mark.parametrize("name", ["reglu", "geglu", "swiglu"])
+@pytest.mark.parametrize(
+    "name", [n for n, e in CATALOGUE.items() if isinstance(e, Gated) and not e.halves]
+)
 def test_gated(name):
     gate, up, grad = (numbers(83, "f4") for _ in range(3))
     assert_equal(getattr(fc, name)(device(gate), device(up)), getattr(fa, name)(gate, up))
@@ -191,7 +237,7 @@ def test_halves(axis):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("name", [n for n, e in CATALOGUE.items() if isinstance(e, Rows)])
 def test_rows(name, dtype):
     forward, in_place, backward = (getattr(fc, name + form) for form in ("", "_", "_backward"))
     for shape, axis in (((5, 13), -1), ((3, 4, 5), 1), ((2, 1), 1), ((6,), 0)):
@@ -216,7 +262,7 @@ def test_rows(name, dtype):
         )
     with pytest.raises(ValueError, match="x has gaps"):
         forward(device(numbers((4, 6), dtype))[:, ::2])
-    with pytest.raises(ValueError, match="no axis 3"):
+    with pytest.raises(ValueError, match="axis 3 is out of bounds"):
         forward(device(numbers((4, 6), dtype)), 3)
 
 

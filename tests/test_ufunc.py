@@ -20,13 +20,11 @@ from references import REFERENCES
 from thorough import only
 
 import fastact as fa
-from fastact.catalogue import CATALOGUE, GATED, ROWS
-from fastact.public.names import NAMES
+from fastact.catalogue import CATALOGUE
+from fastact.public.names import FORMS, NAMES
 
 X = np.array([-2.0, -0.0, 0.5, 3.0], np.float32)
 RELU_X = np.array([0.0, 0.0, 0.5, 3.0], np.float32)
-KINDS = {*CATALOGUE, *GATED, *ROWS, "crelu", "geglu", "gelu", "glu", "maxout"}
-FUNCTIONS = [name for name in NAMES if name.split("_b")[0].rstrip("_") in KINDS]
 PLAIN = [name for name in REFERENCES if not CATALOGUE[name].parameters]
 
 
@@ -36,7 +34,7 @@ def test_a_function_without_parameters_is_a_ufunc(name):
     assert getattr(fa, name).__name__ == name
 
 
-@pytest.mark.parametrize("name", [n for n in FUNCTIONS if not n.endswith("_")])
+@pytest.mark.parametrize("name", [n for n in FORMS if not n.endswith("_")])
 def test_a_function_with_parameters_carries_its_ufunc(name):
     function = getattr(fa, name)
     assert isinstance(getattr(function, "ufunc", function), np.ufunc)
@@ -183,7 +181,7 @@ def test_subclasses_and_overrides():
 # --- objects ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", FORMS)
 def test_pickle_and_copy(name):
     function = getattr(fa, name)
     own = {} if isinstance(function, np.ufunc) else vars(function)

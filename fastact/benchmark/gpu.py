@@ -91,7 +91,7 @@ def copy_bandwidth(nbytes: int) -> float:
 
 
 def _seconds(call: Callable[[], Any], calls: int) -> float:
-    """Seconds of one of so many calls, queued back to back."""
+    """Seconds a call takes, the mean of ``calls`` that are queued back to back."""
     from numba import cuda
 
     from fastact.cuda.kernels import simulated
@@ -125,15 +125,14 @@ def _contender(
     dtype = np.dtype(case.dtype)
     names: dict[str, Any] = {"x": numbers(case.n, dtype, seed=0).reshape(case.shape)}
     if case.mode == "backward":
-        size = case.n * case.subject.outputs
-        names["grad"] = numbers(size, dtype, seed=1).reshape(-1, *case.shape[1:])
+        names["grad"] = numbers(case.outputs, dtype, seed=1).reshape(-1, *case.shape[1:])
     if case.subject.gated:
         names["up"], names["out2"] = numbers(case.n, dtype, seed=2), np.empty(case.n, dtype)
     if case.subject.fused:
         names["bias"] = numbers(case.shape[1], dtype, seed=2)
         names["mask"] = np.packbits(names["x"] > 0, axis=None, bitorder="little")
-    outputs = 1 if case.mode == "backward" else case.subject.outputs
-    names["out"] = np.full((outputs * case.shape[0], *case.shape[1:]), np.nan, dtype)
+    size = case.n if case.mode == "backward" else case.outputs
+    names["out"] = np.full(size, np.nan, dtype).reshape(-1, *case.shape[1:])
     to_device, to_host, more = _LIBRARIES[library](case)
     if more is None:
         return None

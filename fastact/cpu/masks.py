@@ -12,7 +12,7 @@ import textwrap
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu import layout as p
 from fastact.source.formulas import call
-from fastact.source.fused import Kernel
+from fastact.source.fused import FusedKernel
 
 __all__ = [
     "GROUP",
@@ -32,7 +32,7 @@ GROUP = 4 * COUNTERS
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80}
 
 
-def relu_mask(kind: Kind) -> Kernel:
+def relu_mask(kind: Kind) -> FusedKernel:
     """y = relu(x), and a bit for each element that is positive."""
     infinity = f"uint16({_INFINITY.get(kind.name, 0)})"
 
@@ -58,10 +58,10 @@ if count % 8 != 0:
         last |= uint8((value > T(0)) << (i % 8))
     bits[count // 8] = last
 """
-    return Kernel("relu_mask", kind, "", 1, body=body, vector_dtype="uint8")
+    return FusedKernel("relu_mask", kind, "", 1, body=body, vector_dtype="uint8")
 
 
-def relu_mask_backward(kind: Kind) -> Kernel:
+def relu_mask_backward(kind: Kind) -> FusedKernel:
     """y = x where there is a bit, else 0."""
 
     def part(eight: str) -> str:
@@ -80,7 +80,7 @@ else:
 for i in range(count - count % 8, count):
     y[i] = x[i] if (bits[i // 8] >> (i % 8)) & 1 else {kind.storage}(0)
 """
-    return Kernel("relu_mask_backward", kind, "", 1, body=body, vector_dtype="uint8")
+    return FusedKernel("relu_mask_backward", kind, "", 1, body=body, vector_dtype="uint8")
 
 
 def _arrays(kind: Kind, inputs: int = 1) -> str:
@@ -117,18 +117,18 @@ def _philox() -> str:
     return "\n".join(lines)
 
 
-def relu_dropout(kind: Kind) -> Kernel:
+def relu_dropout(kind: Kind) -> FusedKernel:
     """y = relu(x) * scale where an element is kept, else 0."""
     # NaN that is kept stays.
     return _dropout("relu_dropout", kind, 1, "(value > T(0)) | (value != value)")
 
 
-def relu_dropout_backward(kind: Kind) -> Kernel:
+def relu_dropout_backward(kind: Kind) -> FusedKernel:
     """y = x * scale where an element is kept and the second array's is positive, else 0."""
     return _dropout("relu_dropout_backward", kind, 2, "z > T(0)")
 
 
-def _dropout(name: str, kind: Kind, inputs: int, condition: str) -> Kernel:
+def _dropout(name: str, kind: Kind, inputs: int, condition: str) -> FusedKernel:
     """The vector has four words: the key's, the threshold, and the factor, in its type.
 
     Element i is kept if the word number (i % 512) // 128 of the counter (i // 512) * 128 + i % 128
@@ -167,4 +167,4 @@ for base in range(0, count, {GROUP}):
         independent()
 """
     arrays = (("new_words", ("uint32", GROUP)),)
-    return Kernel(name, kind, "", inputs, body=body, vector_dtype="int64", arrays=arrays)
+    return FusedKernel(name, kind, "", inputs, body=body, vector_dtype="int64", arrays=arrays)

@@ -25,6 +25,7 @@ __all__ = [
     "broadcast_shape",
     "collapsed",
     "contiguous_strides",
+    "copied",
     "empty",
     "finished",
     "kept_zeros",
@@ -69,11 +70,12 @@ class View:
         pointer = self.pointer + start * self.strides[axis]
         return dataclasses.replace(self, pointer=pointer, shape=shape)
 
-    def along(self, axis: int, dimensions: int) -> View:
-        """A one-dimensional array, along an axis of arrays of so many dimensions."""
-        shape, strides = [1] * dimensions, [0] * dimensions
-        shape[axis], strides[axis] = self.shape[0], self.strides[0]
-        return dataclasses.replace(self, shape=tuple(shape), strides=tuple(strides))
+    def followed_by_ones(self, shape: tuple[int, ...]) -> View:
+        """The same elements in another shape, of which all lengths but the first may be 1 more."""
+        if shape == self.shape:
+            return self
+        strides = (*self.strides[:1], *[0] * len(shape))[: len(shape)]
+        return dataclasses.replace(self, shape=shape, strides=strides)
 
 
 def contiguous_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -216,21 +218,29 @@ def empty(like: Any, of: View, shape: tuple[int, ...], dtype: str = "") -> Any:
     return cuda.device_array(shape, like.dtype if name == "bfloat16" else name)
 
 
+def copied(like: Any, of: View, numbers: Any) -> Any:
+    """The same, filled with numbers of NumPy's, rounded."""
+    result = empty(like, of, numbers.shape)
+    if _library(result) == "torch":
+        torch = sys.modules["torch"]
+        result.copy_(torch.from_numpy(numbers).to(result.dtype))
+    elif _library(result) == "cupy":
+        result.set(numbers.astype(result.dtype))
+    else:
+        result.copy_to_device(numbers.astype(result.dtype))
+    return result
+
+
 def zeros(like: Any, of: View, shape: tuple[int, ...]) -> Any:
     """The same, filled with zeros."""
-    result = empty(like, of, shape)
-    if hasattr(result, "copy_to_device"):  # Numba's
-        import numpy as np
+    import numpy as np
 
-        result.copy_to_device(np.zeros(shape, result.dtype))
-    else:
-        result[...] = 0
-    return result
+    return copied(like, of, np.zeros(shape))
 
 
 @functools.lru_cache(64)
 def kept_zeros(device: int, kind: Kind, count: int) -> tuple[int, Any]:
-    """The address of so many zeros, which nobody writes to, and what keeps them there."""
+    """The address of ``count`` zeros, which nobody writes to, and what keeps them there."""
     import numpy as np
     from numba import cuda
 

@@ -8,16 +8,17 @@ and those in float64.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
-from fastact.catalogue import CATALOGUE
+from fastact.catalogue import Activation
 from fastact.catalogue.dtypes import INTEGERS, Kind
+from fastact.catalogue.entries import activation_of
 from fastact.cuda import arrays, kernels, launch
 from fastact.cuda.arrays import View
-from fastact.cuda.kernels import PARTS, ROWS, THREADS, TOTAL_COLUMNS, TOTAL_ROWS
+from fastact.cuda.kernels import PART_ROWS, PARTS, THREADS, TOTAL_COLUMNS, TOTAL_ROWS
 from fastact.fused import chosen_activation
+from fastact.public import shapes
 from fastact.source import fused as source
 
 __all__ = [
@@ -68,7 +69,7 @@ def bias_act(
     name = "bias_act"
     entry, numbers = chosen_activation(name, activation, parameters)
     given = {"x": x, "residual": residual}
-    kernel = functools.partial(_of_activation, source.bias_act, entry.name, residual is not None)
+    kernel = functools.partial(_of_activation, source.bias_act, entry, residual is not None)
     return _fused(name, kernel, given, {"bias": bias}, numbers, axis, out, stream)[0]
 
 
@@ -111,13 +112,13 @@ def bias_act_backward(
     entry, numbers = chosen_activation(name, activation, parameters)
     given = {"grad": grad, "saved": saved, "residual": residual}
     kernel = functools.partial(
-        _of_activation, source.bias_act_backward, entry.name, residual is not None
+        _of_activation, source.bias_act_backward, entry, residual is not None
     )
     return _fused(name, kernel, given, {"bias": bias}, numbers, axis, out, stream)
 
 
 def prelu_backward(
-    grad: Any, x: Any, weight: Any, axis: int = 1, out: Any = None, stream: Any = None
+    grad: Any, x: Any, weight: Any, axis: int = 1, out: Any = None, *, stream: Any = None
 ) -> tuple[Any, Any]:
     """Gradients of ``prelu`` by x and by the weight: ``fastact.fused.prelu_backward``.
 
@@ -149,7 +150,7 @@ def prelu_backward(
     return _fused("prelu_backward", _prelu, given, vector, (), axis, out, stream)
 
 
-def relu_mask(x: Any, out: Any = None, mask: Any = None, stream: Any = None) -> tuple[Any, Any]:
+def relu_mask(x: Any, out: Any = None, mask: Any = None, *, stream: Any = None) -> tuple[Any, Any]:
     """ReLU, and a bit for each positive element: ``fastact.fused.relu_mask``.
 
     Parameters
@@ -182,7 +183,7 @@ def relu_mask(x: Any, out: Any = None, mask: Any = None, stream: Any = None) -> 
     return _eight(name, kernels.mask, "x", x, bits, out, stream), bits
 
 
-def relu_mask_backward(grad: Any, mask: Any, out: Any = None, stream: Any = None) -> Any:
+def relu_mask_backward(grad: Any, mask: Any, out: Any = None, *, stream: Any = None) -> Any:
     """Gradient of ``relu_mask``: grad where there is a bit, else 0.
 
     Parameters
@@ -214,14 +215,14 @@ def relu_mask_backward(grad: Any, mask: Any, out: Any = None, stream: Any = None
 
 @functools.cache
 def _of_activation(
-    make: Callable[..., source.Kernel], entry: str, with_residual: bool, kind: Kind
-) -> source.Kernel:
-    return make(CATALOGUE[entry], kind, with_residual)
+    make: Callable[..., source.FusedKernel], entry: Activation, with_residual: bool, kind: Kind
+) -> source.FusedKernel:
+    return make(entry, kind, with_residual)
 
 
 @functools.cache
-def _prelu(kind: Kind) -> source.Kernel:
-    return source.prelu_backward(CATALOGUE["prelu"], kind)
+def _prelu(kind: Kind) -> source.FusedKernel:
+    return source.prelu_backward(activation_of("prelu"), kind)
 
 
 _columns = functools.cache(kernels.columns)
@@ -235,7 +236,7 @@ _mask_kernel = functools.cache(lambda make, kind: make(kind))
 
 def _fused(
     function: str,
-    kernel: Callable[[Kind], source.Kernel],
+    kernel: Callable[[Kind], source.FusedKernel],
     given: dict[str, Any],
     vector: dict[str, Any],
     parameters: tuple[float, ...],
@@ -248,8 +249,8 @@ def _fused(
     first = next(iter(given))
     like, of = given[first], views[first]
     shape, kind = of.shape, of.kind
-    axis = launch.axis_number(function, axis, shape)
-    before, channels, after = (math.prod(part) for part in _split(shape, axis))
+    axis = shapes.axis_number(function, axis, shape)
+    before, channels, after = shapes.around(function, axis, shape)
     for name, other in views.items():
         if other.shape != shape:
             raise ValueError(f"{function}: {name} must have shape {shape}, got {other.shape}")
@@ -260,16 +261,12 @@ def _fused(
         views[vector_name] = View(pointer, (channels,), strides, kind, of.device, of.stream)
     else:
         views[vector_name] = arrays.view(function, vector_name, numbers)
-    if views[vector_name].shape != (channels,):
-        raise ValueError(
-            f"{function}: {vector_name} must have shape ({channels},), one number for each channel "
-            f"along axis {axis} of shape {shape}; got {views[vector_name].shape}"
-        )
+    shapes.check_vector(function, vector_name, views[vector_name].shape, axis, shape)
     made = kernel(kind)
     if after == 1:
-        parts = max(1, min(PARTS, -(-before // ROWS)))
+        parts = max(1, min(PARTS, -(-before // PART_ROWS)))
     else:
-        parts = max(1, min(PARTS, -(-before * after // (ROWS * THREADS))))
+        parts = max(1, min(PARTS, -(-before * after // (PART_ROWS * THREADS))))
     outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
     launch.check_without_gaps(function, views | outputs)
     launch.check_together(function, views | outputs)
@@ -315,12 +312,8 @@ def _fused(
     return result, None if totals is None else arrays.finished(like, totals)
 
 
-def _split(shape: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], ...]:
-    return shape[:axis], shape[axis : axis + 1], shape[axis + 1 :]
-
-
 def _columns_grid(columns: int, parts: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Blocks and threads, along columns, and along parts, of which there are exactly so many."""
+    """Blocks and threads along columns and along parts: one thread for each part, no more."""
     most = 4 if kernels.simulated() else THREADS
     wide = 1
     while wide < min(columns, most):

@@ -11,11 +11,10 @@ import numpy as np
 from fastact.catalogue.dtypes import Kind
 from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
-from fastact.cuda.kernels import IN_FLIGHT, THREADS, Kernel
+from fastact.cuda.kernels import IN_FLIGHT, THREADS, CudaKernel
 
 __all__ = [
     "Elementwise",
-    "axis_number",
     "check_outputs",
     "check_together",
     "check_without_gaps",
@@ -70,13 +69,6 @@ def check_without_gaps(function: str, views: dict[str, View]) -> None:
             raise ValueError(f"{function}: {name} has gaps between its elements; copy it first")
 
 
-def axis_number(function: str, axis: int, shape: tuple[int, ...]) -> int:
-    """The axis counted from the front. Raises ValueError if there is none."""
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{function}: there is no axis {axis} in an array of shape {shape}")
-    return axis % len(shape)
-
-
 def output(like: Any, of: View, shape: tuple[int, ...], out: Any, stream: Any) -> Any:
     """The output, made if it is not given."""
     if out is not None:
@@ -96,7 +88,7 @@ def rounded(parameters: Sequence[Any], kind: Kind) -> list[Any]:
 
 
 def run(
-    kernel: Kernel,
+    kernel: CudaKernel,
     grid: tuple[int, ...],
     block: tuple[int, ...],
     stream: Any,
@@ -120,6 +112,7 @@ class Elementwise:
         self, name: str, source: Callable[[Kind], str], inputs: int, parameters: int, outputs: int
     ) -> None:
         self.counts = (inputs, parameters, outputs)
+        self.outputs = outputs
         self.name = name
         self.source = functools.cache(source)
         self._linear = functools.cache(
@@ -164,7 +157,7 @@ class Elementwise:
 
 
 def elementwise_grid(work: int, device: int) -> tuple[tuple[int], tuple[int]]:
-    """Blocks and threads for so many independent pieces of work: at most what a GPU holds twice."""
+    """Blocks and threads for ``work`` independent pieces: at most twice what a GPU holds."""
     if kernels.simulated():
         return (2,), (4,)
     most = 2 * 2048 // THREADS * _multiprocessors(device)
