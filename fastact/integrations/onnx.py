@@ -18,7 +18,7 @@ import onnx
 from onnx.reference.op_run import OpRun
 
 import fastact as fa
-from fastact.integrations.kernels import kernel
+from fastact.public.kernels import kernel
 
 __all__ = ["operators"]
 
@@ -68,8 +68,8 @@ def _elu(x: Any, alpha: float = 1.0) -> Any:
     return fa.elu(x) if alpha == 1 else fa.elu(x, alpha)
 
 
-def _gelu(x: Any, approximate: str | bytes = "none") -> Any:
-    return fa.gelu(x, approximate if isinstance(approximate, str) else approximate.decode())
+def _gelu(x: Any, approximate: Any = "none") -> Any:
+    return fa.gelu(x, approximate)
 
 
 def _hard_sigmoid(x: Any, alpha: float = 0.2, beta: float = 0.5) -> Any:
@@ -108,8 +108,13 @@ def _shrunk(x, lambd, bias):  # type: ignore[no-untyped-def]
     return x + bias if x < -lambd else (x - bias if x > lambd else 0)
 
 
+@functools.cache
+def _shrink_kernel() -> np.ufunc:
+    return kernel("integrations.onnx.shrink", 1, _shrunk, parameters=2)
+
+
 def _shrink(x: Any, lambd: float = 0.5, bias: float = 0.0) -> Any:
-    return _kernel(_shrunk)(x, lambd, bias)
+    return _shrink_kernel()(x, lambd, bias)
 
 
 def _softmax(x: Any, axis: int = -1) -> Any:
@@ -130,11 +135,6 @@ def _swish(x: Any, alpha: float = 1.0) -> Any:
 
 def _thresholded_relu(x: Any, alpha: float = 1.0) -> Any:
     return fa.thresholded_relu(x, alpha)
-
-
-@functools.cache
-def _kernel(formula: Callable[..., Any]) -> np.ufunc:
-    return kernel(formula, 1, "integrations.onnx")
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import fastact as fa
-from fastact.integrations.kernels import kernel
 from fastact.integrations.replacement import Refused, Replacement, Switch, check_signature
+from fastact.public.kernels import kernel
 
 __all__ = ["Refused", "patch", "patched", "replaced", "unpatch"]
 
@@ -178,7 +178,7 @@ def _tables(release: str = "") -> list[dict[str, Any]]:
 
 @functools.cache
 def _kernel(formula: Callable[..., Any]) -> np.ufunc:
-    return kernel(formula, 2, "integrations.sklearn")
+    return kernel(f"integrations.sklearn.{formula.__name__}", 2, formula)
 
 
 def _replacement(

@@ -24,7 +24,7 @@ from thinc.api import NumpyOps, registry
 
 import fastact as fa
 from fastact.catalogue.scalar import bounded, exp
-from fastact.integrations.kernels import kernel
+from fastact.public.kernels import kernel
 
 __all__ = ["FastactOps"]
 
@@ -58,7 +58,7 @@ def _clipped_exp(x):
 
 @functools.cache
 def _kernel(formula: Callable[..., Any], arrays: int = 1) -> np.ufunc:
-    return kernel(formula, arrays, "integrations.thinc")
+    return kernel(f"integrations.thinc.{formula.__name__}", arrays, formula)
 
 
 # --- operations -----------------------------------------------------------------------------------
