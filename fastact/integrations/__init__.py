@@ -26,11 +26,12 @@ __all__ = ["PATCHES", "Integration", "Refused", "list", "load"]
 #: Name of the integration and distribution of its library.
 _LIBRARIES = {
     "sklearn": "scikit-learn",
+    "keras": "keras",
     "onnx": "onnx",
     "thinc": "thinc",
 }
 #: Those that replace functions of the library, with ``patch``, ``unpatch`` and ``patched``.
-PATCHES = ("sklearn",)
+PATCHES = ("sklearn", "keras")
 
 
 class Integration(NamedTuple):
