@@ -29,6 +29,7 @@ _LIBRARIES = {
     "keras": "keras",
     "onnx": "onnx",
     "thinc": "thinc",
+    "dask": "distributed",
 }
 #: Those that replace functions of the library, with ``patch``, ``unpatch`` and ``patched``.
 PATCHES = ("sklearn", "keras")
