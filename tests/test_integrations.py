@@ -45,14 +45,14 @@ ALL = {"exact": ours, "near": ours, "else": others}
 def test_patch_and_unpatch(switch, table):
     switch.patch(exact=True)
     assert table == EXACT
-    assert switch.names() == ["exact"]
+    assert switch.replaced() == ["exact"]
     switch.patch(exact=False)
     assert table == ALL
     switch.patch(exact=True)
     assert table == EXACT
     switch.unpatch()
     assert table == BEFORE
-    assert switch.names() == []
+    assert switch.replaced() == []
     switch.unpatch()
     assert table == BEFORE
 

@@ -47,6 +47,7 @@ def pieces(x, bias):
     return y.sum(axis=0)
 
 
+@pytest.mark.thorough
 def test_a_killed_worker_is_recovered(client):
     configure(client, threads=1)
     values = np.random.default_rng(0).normal(size=(ROWS, 50)).astype(np.float32)

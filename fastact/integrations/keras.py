@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -49,22 +48,7 @@ def patch(*, exact: bool = False) -> None:
     -----
     Whatever is not a float32 array goes to Keras' own function, which makes most of it one.
     """
-    _switch.patch(exact)
-
-
-def unpatch() -> None:
-    """Put back what ``patch`` has replaced, but for what somebody else has replaced since."""
-    _switch.unpatch()
-
-
-def patched(*, exact: bool = False) -> AbstractContextManager[None]:
-    """``with patched():`` what ``patch`` does, until the end of the block, in all threads."""
-    return _switch.patched(exact)
-
-
-def replaced() -> list[str]:
-    """The functions of Keras' backend that are fastact's now."""
-    return _switch.names()
+    _switch.patch(exact=exact)
 
 
 # --- what takes the place of Keras' functions -----------------------------------------------------
@@ -164,3 +148,4 @@ def _compare(release: str, replacement: Replacement) -> None:
 
 
 _switch = Switch(_find)
+unpatch, patched, replaced = _switch.unpatch, _switch.patched, _switch.replaced

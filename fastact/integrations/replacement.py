@@ -62,16 +62,19 @@ class Switch:
         self._found: list[Replacement] = []
         self._wanted: dict[object, bool] = {}
 
-    def patch(self, exact: bool) -> None:
+    def patch(self, *, exact: bool = False) -> None:
+        """Replace everything, or only what is ``exact``."""
         self._want(self, exact)
 
     def unpatch(self) -> None:
+        """Put back what ``patch`` has replaced, but for what somebody else has replaced since."""
         with lock:
             self._wanted.pop(self, None)
             self._arrange()
 
     @contextlib.contextmanager
-    def patched(self, exact: bool) -> Iterator[None]:
+    def patched(self, *, exact: bool = False) -> Iterator[None]:
+        """``with patched():`` what ``patch`` does, until the end of the block, in all threads."""
         block = object()
         self._want(block, exact)
         try:
@@ -81,8 +84,8 @@ class Switch:
                 del self._wanted[block]
                 self._arrange()
 
-    def names(self) -> list[str]:
-        """What is replaced now."""
+    def replaced(self) -> list[str]:
+        """What of the library is fastact's now."""
         return [r.where for r in self._found if r.in_place]
 
     def _want(self, who: object, exact: bool) -> None:
