@@ -107,6 +107,10 @@ def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
     simpler = getattr(entry, f"default_{which}")
     if simpler is not None:
         return Formula(simpler)
+    if operands.kind.is_integer:
+        # -1 of hardtanh, where there are no negative numbers, is as good as 0.
+        ends = np.iinfo(operands.kind.name)
+        constants = {name: min(max(n, ends.min), ends.max) for name, n in constants.items()}
     if operands.kind.name == "float16":
         # NumPy rounds parameters that are given to float16: the result must not depend on that.
         constants = {name: float(np.float16(number)) for name, number in constants.items()}
