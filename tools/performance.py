@@ -36,9 +36,9 @@ HEAD = """\
 # Performance
 
 What NumPy's idiom and PyTorch take, divided by what fastact takes: above 1, fastact is faster;
-cells in which it is slower are **bold**. Calls back to back on the same arrays, on all CPUs that the
-process may use, into an array that exists (`out=`), in place, and backward; medians of ratios that
-were measured in turns in one process. Machines are shared, so single cells are some per cent off.
+cells in which it is slower are **bold**. Calls back to back on the same arrays, on all CPUs that
+the process may use, into an array that exists (`out=`), in place, and backward; medians of ratios
+measured in turns in one process. Machines are shared, so single cells are some per cent off.
 [Measuring](benchmarks.md) says how to measure your own.
 
     python tools/performance.py --measure && python tools/performance.py
