@@ -87,8 +87,7 @@ def backward_from_output(entry: Activation, operands: Operands) -> Unit:
     """The same with the derivative in terms of the output."""
     assert entry.derivative_from_output is not None
     name = f"{entry.name}_from_output"
-    by_output = dataclasses.replace(entry, name=name, derivative=entry.derivative_from_output)
-    return backward(by_output, operands)
+    return backward(entry.replaced(name=name, derivative=entry.derivative_from_output), operands)
 
 
 def _wide() -> bool:
@@ -108,6 +107,10 @@ def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
     simpler = getattr(entry, f"default_{which}")
     if simpler is not None:
         return Formula(simpler)
+    if operands.kind.is_integer:
+        # -1 of hardtanh, where there are no negative numbers, is as good as 0.
+        ends = np.iinfo(operands.kind.name)
+        constants = {name: min(max(n, ends.min), ends.max) for name, n in constants.items()}
     if operands.kind.name == "float16":
         # NumPy rounds parameters that are given to float16: the result must not depend on that.
         constants = {name: float(np.float16(number)) for name, number in constants.items()}
