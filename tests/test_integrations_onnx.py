@@ -36,7 +36,7 @@ CASES = collected()
 
 
 def test_there_are_tests():
-    assert len(CASES) >= 50
+    assert len(CASES) >= 30
 
 
 @pytest.mark.parametrize("case", CASES)
