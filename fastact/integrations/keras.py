@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def patch(*, exact: bool = False) -> None:
     ----------
     exact : bool, default False
         Replace only what gives the same bits: relu, relu6, leaky_relu, hard_tanh. By default also
-        celu, elu, gelu, hard_sigmoid, hard_silu, log_sigmoid, log_softmax, selu, sigmoid, silu,
+        celu, elu, gelu, hard_sigmoid, hard_silu, log_sigmoid, log_softmax, sigmoid, silu,
         softmax, softplus, softsign, squareplus, tanh and tanh_shrink, which are within 2 ulp of the
         right results; Keras' own are further from them.
 
@@ -49,6 +50,21 @@ def patch(*, exact: bool = False) -> None:
     Whatever is not a float32 array goes to Keras' own function, which makes most of it one.
     """
     _switch.patch(exact=exact)
+
+
+def unpatch() -> None:
+    """Put back what ``patch`` has replaced, but for what somebody else has replaced since."""
+    _switch.unpatch()
+
+
+def patched(*, exact: bool = False) -> AbstractContextManager[None]:
+    """``with patched():`` what ``patch`` does, until the end of the block, in all threads."""
+    return _switch.patched(exact=exact)
+
+
+def replaced() -> list[str]:
+    """The functions of Keras' backend that are fastact's now."""
+    return _switch.replaced()
 
 
 # --- what takes the place of Keras' functions -----------------------------------------------------
@@ -84,7 +100,6 @@ _FUNCTIONS: dict[str, tuple[bool, str, Callable[..., Any]]] = {
     "log_softmax": (False, "x axis", _along_an_axis(fa.log_softmax)),
     "relu": (True, "x", lambda x: fa.relu(x)),
     "relu6": (True, "x", lambda x: fa.relu6(x)),
-    "selu": (False, "x", lambda x: fa.selu(x)),
     "sigmoid": (False, "x", lambda x: fa.sigmoid(x)),
     "silu": (False, "x", lambda x: fa.silu(x)),
     "softmax": (False, "x axis", _along_an_axis(fa.softmax)),
@@ -148,4 +163,3 @@ def _compare(release: str, replacement: Replacement) -> None:
 
 
 _switch = Switch(_find)
-unpatch, patched, replaced = _switch.unpatch, _switch.patched, _switch.replaced

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,21 @@ def patch(*, exact: bool = False) -> None:
     ``ProcessPoolExecutor(initializer=fastact.integrations.sklearn.patch)``.
     """
     _switch.patch(exact=exact)
+
+
+def unpatch() -> None:
+    """Put back what ``patch`` has replaced, but for what somebody else has replaced since."""
+    _switch.unpatch()
+
+
+def patched(*, exact: bool = False) -> AbstractContextManager[None]:
+    """``with patched():`` what ``patch`` does, until the end of the block, in all threads."""
+    return _switch.patched(exact=exact)
+
+
+def replaced() -> list[str]:
+    """The entries of scikit-learn's tables that are fastact's now."""
+    return _switch.replaced()
 
 
 # --- what takes the place of scikit-learn's functions ---------------------------------------------
@@ -194,4 +210,3 @@ def _compare(release: str, replacement: Replacement) -> None:
 
 
 _switch = Switch(_find)
-unpatch, patched, replaced = _switch.unpatch, _switch.patched, _switch.replaced
