@@ -10,7 +10,7 @@ The source of a loop is text, made here, so that what is compiled can be read
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ __all__ = [
     "Operands",
     "backward",
     "backward_from_output",
+    "formulas",
     "forward",
     "gated",
     "gated_backward",
@@ -126,6 +127,13 @@ def gated_backward(entry: Activation, operands: Operands) -> Unit:
     """Both gradients: those by the gate and by ``up``; 0 where what grad is multiplied by is 0."""
     functions = gated_backward_source(entry, operands.kind.compute, _wide())
     return _unit(f"{entry.name}_gated_backward-{operands.kind.name}", functions, operands)
+
+
+def formulas(name: str, values: Sequence[Callable[..., Any]], operands: Operands) -> Unit:
+    """The loop ``out0, out1, ... = values[0](...), values[1](...), ...`` of the same operands."""
+    named = dict(zip(_value_names(operands), map(Formula, values), strict=True))
+    functions = functions_source(operands.kind.compute, "T", wide=_wide(), **named)
+    return _unit(f"{name}-{operands.kind.name}", functions, operands)
 
 
 # --- loops --------------------------------------------------------------------------------------
