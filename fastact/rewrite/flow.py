@@ -1,0 +1,163 @@
+"""What variables stand for, statement by statement, in the straight lines of a function.
+
+``e = np.exp(x)`` defines e until something is assigned that could change what it means: to e, or to
+anything at all but another plain name. Branches and loops begin anew. A definition that new code no
+longer needs goes, if nothing else reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import libcst as cst
+
+from fastact.rewrite.terms import Symbol, Term, subterms
+
+__all__ = ["Definition", "Flow", "names_read", "walk"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Definition:
+    """``name = term`` in a statement of its own, the ``index``-th of a block."""
+
+    name: str
+    version: int
+    term: Term
+    statement: cst.SimpleStatementLine
+    block: Sequence[cst.BaseStatement]
+    index: int
+    function: cst.FunctionDef
+    in_loop: bool
+
+
+class Flow:
+    """What is known at one place; statements change it."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.versions: dict[str, int] = {}
+        self.definitions: dict[tuple[str, int], Definition] = {}
+
+    def symbol(self, name: str, node: cst.BaseExpression | None = None) -> Symbol:
+        root = name.partition(".")[0]
+        return Symbol(name, (self.epoch, self.versions.get(root, 0)), node=node)
+
+    def definition(self, term: Term) -> Definition | None:
+        if not isinstance(term, Symbol) or not isinstance(term.version, tuple):
+            return None
+        epoch, version = term.version
+        return self.definitions.get((term.name, version)) if epoch == self.epoch else None
+
+    def define(self, definition: Definition) -> None:
+        self.definitions[definition.name, definition.version] = definition
+
+    def assign(self, name: str) -> int:
+        """The name's version after an assignment."""
+        self.versions[name] = self.versions.get(name, 0) + 1
+        return self.versions[name]
+
+    def forget(self) -> None:
+        """Anything may have changed."""
+        self.epoch += 1
+        self.definitions.clear()
+
+    def still_means(self, term: Term, gone: frozenset[object]) -> bool:
+        """Whether ``term`` could be written here, once the definitions in ``gone`` are deleted."""
+        for part in subterms(term):
+            if not isinstance(part, Symbol) or not isinstance(part.version, tuple):
+                continue
+            epoch, version = part.version
+            root = part.name.partition(".")[0]
+            current = self.versions.get(root, 0)
+            if epoch != self.epoch:
+                return False
+            while current != version:
+                definition = self.definitions.get((root, current))
+                if definition is None or definition not in gone:
+                    return False
+                current -= 1
+        return True
+
+
+# --- may a definition go? -------------------------------------------------------------------------
+
+
+def needed(definition: Definition, consumed: set[cst.CSTNode]) -> bool:
+    """Whether anything but what is ``consumed`` reads the definition, as far as can be told."""
+    later, complete = _region(definition)
+    reads = [name for statement in later for name in names_read(statement, definition.name)]
+    if any(name not in consumed for name in reads):
+        return True
+    if complete:
+        return False
+    everywhere = [*names_read(definition.function.body, definition.name)]
+    own = {*reads, *names_read(definition.statement, definition.name)}
+    before = {
+        name
+        for statement in definition.block[: definition.index]
+        for name in names_read(statement, definition.name)
+    }
+    if not definition.in_loop:
+        own |= before
+    return any(name not in own for name in everywhere)
+
+
+def _region(definition: Definition) -> tuple[list[cst.CSTNode], bool]:
+    """What can read the definition in its block, and whether nothing outside can."""
+    region: list[cst.CSTNode] = []
+    for statement in definition.block[definition.index + 1 :]:
+        region.append(statement)
+        if isinstance(statement, cst.SimpleStatementLine):
+            last = statement.body[-1]
+            if isinstance(last, cst.Return | cst.Raise):
+                return region, True
+            if assigned_name(statement) == definition.name:
+                return region, True
+            if isinstance(last, cst.AugAssign) and _is(last.target, definition.name):
+                return region, True
+    return region, False
+
+
+def assigned_name(statement: cst.SimpleStatementLine) -> str | None:
+    """x, if the statement is ``x = ...``, and nothing else."""
+    if len(statement.body) != 1:
+        return None
+    (small,) = statement.body
+    if isinstance(small, cst.Assign) and len(small.targets) == 1:
+        target = small.targets[0].target
+        return target.value if isinstance(target, cst.Name) else None
+    return None
+
+
+def _is(node: cst.BaseExpression, name: str) -> bool:
+    return isinstance(node, cst.Name) and node.value == name
+
+
+def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    yield node
+    for child in node.children:
+        yield from walk(child)
+
+
+def names_read(node: cst.CSTNode, name: str) -> Iterator[cst.Name]:
+    """Where a name is read; attributes and keywords of that name are something else."""
+    if isinstance(node, cst.Name):
+        if node.value == name:
+            yield node
+    elif isinstance(node, cst.Attribute):
+        yield from names_read(node.value, name)
+    elif isinstance(node, cst.Arg):
+        yield from names_read(node.value, name)
+    elif isinstance(node, cst.AssignTarget) and isinstance(node.target, cst.Name):
+        return
+    elif isinstance(node, cst.Param):
+        for child in (node.default, node.annotation):
+            if child is not None:
+                yield from names_read(child, name)
+    else:
+        for child in node.children:
+            yield from names_read(child, name)
+
+
+__all__ += ["assigned_name", "needed"]
