@@ -8,13 +8,14 @@ longer needs goes, if nothing else reads it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
 import libcst as cst
 
 from fastact.rewrite.terms import Symbol, Term, subterms
 
-__all__ = ["Definition", "Flow", "names_read", "walk"]
+__all__ = ["Definition", "Flow", "assigned_name", "children", "names_read", "needed", "walk"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,10 +135,18 @@ def _is(node: cst.BaseExpression, name: str) -> bool:
     return isinstance(node, cst.Name) and node.value == name
 
 
+@functools.lru_cache(maxsize=1 << 17)
+def children(node: cst.CSTNode) -> Sequence[cst.CSTNode]:
+    """``node.children``, which LibCST computes anew each time, at a price."""
+    return node.children
+
+
 def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    yield node
-    for child in node.children:
-        yield from walk(child)
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting.extend(children(part))
 
 
 def names_read(node: cst.CSTNode, name: str) -> Iterator[cst.Name]:
@@ -156,8 +165,5 @@ def names_read(node: cst.CSTNode, name: str) -> Iterator[cst.Name]:
             if child is not None:
                 yield from names_read(child, name)
     else:
-        for child in node.children:
+        for child in children(node):
             yield from names_read(child, name)
-
-
-__all__ += ["assigned_name", "needed"]

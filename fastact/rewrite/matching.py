@@ -85,9 +85,7 @@ def _match(pattern: Term, term: Term, so_far: Match, expansion: Expansion) -> It
                 yield from _all(pattern.inside, candidate.inside, known, expansion)
 
 
-def _readings(
-    term: Term, so_far: Match, expansion: Expansion
-) -> Iterator[tuple[Term, Match]]:
+def _readings(term: Term, so_far: Match, expansion: Expansion) -> Iterator[tuple[Term, Match]]:
     """The term as it is, and with definitions in place of what they define."""
     yield term, so_far
     definition = expansion(term)
@@ -143,7 +141,7 @@ def _number(pattern: Number, term: Term, so_far: Match) -> Iterator[Match]:
     if not isinstance(term, Number):
         return
     floats = so_far.floats or (pattern.integral and not term.integral)
-    if not pattern.integral and term.integral and pattern.value == int(pattern.value):
+    if not pattern.integral and term.integral and float(pattern.value).is_integer():
         return
     if pattern.value == term.value:
         yield dataclasses.replace(so_far, floats=floats)
@@ -154,9 +152,7 @@ def _number(pattern: Number, term: Term, so_far: Match) -> Iterator[Match]:
         yield dataclasses.replace(so_far, floats=floats, rounded=so_far.rounded or rounded)
 
 
-def _compare(
-    pattern: Compare, term: Term, so_far: Match, expansion: Expansion
-) -> Iterator[Match]:
+def _compare(pattern: Compare, term: Term, so_far: Match, expansion: Expansion) -> Iterator[Match]:
     if not isinstance(term, Compare) or pattern.operator != term.operator:
         return
     yield from _all(pattern.parts, term.parts, so_far, expansion)
@@ -290,9 +286,7 @@ def _sum(pattern: Sum, term: Sum, so_far: Match, expansion: Expansion) -> Iterat
         yield from _names_in_sum(names, left, pattern, known)
 
 
-def _names_in_sum(
-    names: list[Meta], left: Sum, pattern: Sum, so_far: Match
-) -> Iterator[Match]:
+def _names_in_sum(names: list[Meta], left: Sum, pattern: Sum, so_far: Match) -> Iterator[Match]:
     """A name takes what is left, and the constant where the pattern has none."""
     free = []
     for name in names:

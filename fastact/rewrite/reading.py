@@ -314,7 +314,9 @@ class Reader:
         inner = self.read(node.value)
         axis = {":,None": ONE, "...,None": Number(-1)}.get(self._index(node))
         kept = _expanded(inner, axis, node) if axis is not None else None
-        return kept or Opaque(f"[{self._index(node)}]", (inner, *self._children(node)[1:]), node=node)
+        return kept or Opaque(
+            f"[{self._index(node)}]", (inner, *self._children(node)[1:]), node=node
+        )
 
     def _index(self, node: cst.Subscript) -> str:
         texts = []

@@ -24,9 +24,17 @@ from fastact.rewrite.differences import Difference
 from fastact.rewrite.inplace import read_in_place
 from fastact.rewrite.matching import ARRAYS, Match
 from fastact.rewrite.reading import Reader
-from fastact.rewrite.terms import Apply, Meta, Number, Opaque, Term, replaced, subterms
+from fastact.rewrite.terms import Apply, Meta, Number, Opaque, Product, Term, replaced, subterms
 
-__all__ = ["Rule", "Safety", "all_rules", "compile_pattern", "in_place_rules", "rules_for"]
+__all__ = [
+    "Rule",
+    "Safety",
+    "all_rules",
+    "compile_pattern",
+    "functions",
+    "in_place_rules",
+    "rules_for",
+]
 
 Condition = Callable[[Number], bool]
 
@@ -94,9 +102,12 @@ class Rule:
         return differences
 
     @functools.cached_property
-    def specificity(self) -> tuple[int, int]:
-        """The larger pattern is tried first, and of two alike the one with fewer names."""
-        return (-sum(1 for _ in subterms(self.term)), len(self.names))
+    def specificity(self) -> tuple[int, int, int]:
+        """The larger pattern is tried first; of two alike that with fewer names, or fewer signs."""
+        signs = sum(
+            isinstance(part, Product) and part.coefficient.value < 0 for part in subterms(self.term)
+        )
+        return (-sum(1 for _ in subterms(self.term)), len(self.names), signs)
 
 
 # --- patterns -------------------------------------------------------------------------------------
@@ -213,7 +224,11 @@ def _rule(entry: Activation, name: str, text: str, arrays: tuple[str, ...]) -> R
 
 
 def _of_gated(entry: Gated) -> Iterator[Rule]:
-    if entry.idiom and not entry.name.startswith("_") and entry.name not in spellings.NOT_FOR_IT_ALONE:
+    if (
+        entry.idiom
+        and not entry.name.startswith("_")
+        and entry.name not in spellings.NOT_FOR_IT_ALONE
+    ):
         yield Rule(
             entry.name,
             entry.idiom,
@@ -269,6 +284,11 @@ def all_rules() -> tuple[Rule, ...]:
 def in_place_rules() -> tuple[Rule, ...]:
     """Every rule about a statement."""
     return _different(_listed(spellings.IN_PLACE))
+
+
+def functions() -> list[str]:
+    """The functions that there are rules for."""
+    return sorted({rule.function for rule in (*all_rules(), *in_place_rules())})
 
 
 def rules_for(term: Term) -> list[Rule]:

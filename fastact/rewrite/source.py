@@ -10,7 +10,7 @@ import libcst as cst
 from libcst import metadata
 
 from fastact.rewrite.differences import Difference, sentences
-from fastact.rewrite.flow import Definition, Flow, assigned_name, needed, walk
+from fastact.rewrite.flow import Definition, Flow, assigned_name, children, needed, walk
 from fastact.rewrite.helpers import Helpers
 from fastact.rewrite.imports import import_edit
 from fastact.rewrite.inplace import read_in_place
@@ -29,6 +29,7 @@ from fastact.rewrite.terms import (
     Term,
     negated,
     product,
+    subterms,
     total,
 )
 from fastact.rewrite.text import Edit, Text, apply_edits, fill, write_term
@@ -75,6 +76,10 @@ class Rewritten:
 _SKIP_FILE = re.compile(r"#\s*fastact:\s*skip-file\b")
 _SKIP_LINE = re.compile(r"#\s*fastact:\s*skip\b(?!-)")
 _LIBRARIES = re.compile(r"\b(numpy|scipy)\b")
+#: What every rule has some of; without any, a file need not be parsed.
+_IN_IDIOMS = re.compile(
+    r"\b(abs|clip|cosh|erf|exp\w*|log\w*|max\w*|min\w*|softmax|sqrt|tanh|where)\b|[<>]=? *-?0"
+)
 
 
 def rewrite_source(source: str, options: Options = Options()) -> Rewritten:  # noqa: B008
@@ -85,13 +90,19 @@ def rewrite_source(source: str, options: Options = Options()) -> Rewritten:  # n
     SyntaxError
         If the source is not Python, as ``libcst.ParserSyntaxError``'s text.
     """
-    if not _LIBRARIES.search(source) or _SKIP_FILE.search(source):
+    if not (_LIBRARIES.search(source) and _IN_IDIOMS.search(source)) or _SKIP_FILE.search(source):
         return Rewritten(source, ())
     try:
         module = cst.parse_module(source)
     except cst.ParserSyntaxError as error:
         raise SyntaxError(f"line {error.raw_line}: {error.message.splitlines()[0]}") from None
     return _File(source, module, options).rewritten()
+
+
+_GRADIENT = re.compile(
+    r"grad|delta|back|deriv|prime|err|loss|cost|upstream|(^|_)d_?[A-Za-z]{0,2}\d*(_|$)|(^|_)dout|jac",
+    re.IGNORECASE,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,9 +170,7 @@ class _File:
 
     # --- statements -------------------------------------------------------------------------------
 
-    def _block(
-        self, statements: Sequence[cst.BaseStatement], flow: Flow, place: _Place
-    ) -> None:
+    def _block(self, statements: Sequence[cst.BaseStatement], flow: Flow, place: _Place) -> None:
         for index, statement in enumerate(statements):
             if isinstance(statement, cst.SimpleStatementLine):
                 for small in statement.body:
@@ -181,7 +190,7 @@ class _File:
 
     def _compound(self, node: cst.CSTNode, flow: Flow, place: _Place) -> None:
         """A branch or a loop: expressions in its head, and blocks that begin anew."""
-        for child in node.children:
+        for child in children(node):
             if isinstance(child, cst.BaseSuite):
                 self._suite(child, place)
             elif isinstance(child, cst.BaseExpression):
@@ -228,7 +237,7 @@ class _File:
             self._compound_expressions(small, flow, place)
 
     def _compound_expressions(self, node: cst.CSTNode, flow: Flow, place: _Place) -> None:
-        for child in node.children:
+        for child in children(node):
             if isinstance(child, cst.BaseExpression):
                 self._expression(child, flow, place)
 
@@ -245,8 +254,7 @@ class _File:
         if name is None:
             harmless = (cst.Return, cst.Assert, cst.Expr, cst.Pass)
             if not all(
-                isinstance(small, harmless) and self._is_pure(small)
-                for small in statement.body
+                isinstance(small, harmless) and self._is_pure(small) for small in statement.body
             ):
                 flow.forget()
             return
@@ -282,7 +290,7 @@ class _File:
                 yield change
                 if change.finding.applied:
                     return
-        for child in node.children:
+        for child in children(node):
             yield from self._changes(child, flow, place)
 
     def _rewrite(self, node: cst.BaseExpression, flow: Flow, place: _Place) -> _Change | None:
@@ -350,7 +358,32 @@ class _File:
         axis = found.names.get("axis")
         if axis is not None and not self._is_axis(axis, place):
             return False
+        grad = found.names.get("grad")
+        if grad is not None and not self._is_gradient(grad, place):
+            return False
+        parameters = [v for k, v in found.names.items() if k not in ARRAYS | {"axis", "dtype"}]
+        if not all(isinstance(value, Number | Symbol | Opaque) for value in parameters):
+            return False
         return self._arrays(rule, found, node, gone, place) and self._once(rule, found)
+
+    def _is_gradient(self, grad: Term, place: _Place) -> bool:
+        """Whether it is called one, or is the result of floating-point arithmetic.
+
+        Of anything else ``x * (y > 0)`` may be a choice among integers, which would become floats.
+        """
+        function = place.function.name.value if place.function is not None else ""
+        if _GRADIENT.search(function):
+            return True
+        nodes = [part.node for part in subterms(grad) if part.node is not None]
+        return any(
+            isinstance(part, cst.BinaryOperation)
+            and isinstance(part.operator, cst.Divide | cst.MatrixMultiply)
+            or isinstance(part, cst.Float)
+            or isinstance(part, cst.Name)
+            and (_GRADIENT.search(part.value) or part.value in ("dot", "matmul", "outer"))
+            for node in nodes
+            for part in walk(node)
+        )
 
     def _arrays(
         self,
@@ -450,9 +483,7 @@ class _File:
 
         return write_term(term, writer)
 
-    def _consumed(
-        self, node: cst.CSTNode, gone: Sequence[Definition]
-    ) -> set[cst.CSTNode]:
+    def _consumed(self, node: cst.CSTNode, gone: Sequence[Definition]) -> set[cst.CSTNode]:
         return {
             part
             for inside in (node, *(definition.statement for definition in gone))
@@ -471,16 +502,16 @@ class _File:
             if isinstance(node, cst.Name):
                 return flow.symbol(node.value, node)
             if isinstance(node, cst.Attribute):
-                return flow.symbol(cst.Module([]).code_for_node(node.with_changes(lpar=(), rpar=())), node)
+                return flow.symbol(
+                    cst.Module([]).code_for_node(node.with_changes(lpar=(), rpar=())), node
+                )
             return Opaque(cst.Module([]).code_for_node(node), node=node)
 
         return Reader(self.names.qualified, variable)
 
     # --- statements that change an array ----------------------------------------------------------
 
-    def _in_place(
-        self, small: cst.BaseSmallStatement, flow: Flow, place: _Place
-    ) -> _Change | None:
+    def _in_place(self, small: cst.BaseSmallStatement, flow: Flow, place: _Place) -> _Change | None:
         reader = self._reader(flow)
         term = read_in_place(small, reader)
         if term is not None:

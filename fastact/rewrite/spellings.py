@@ -161,9 +161,24 @@ SPELLINGS: dict[str, list[Row]] = {
             DTYPE | NAN,
         ),
         ("np.where(x > 0, 1, slope)", "fa.leaky_relu_backward(1.0, x, slope)", DTYPE, a_float),
-        ("np.where(x >= 0, 1, slope)", "fa.leaky_relu_backward(1.0, x, slope)", DTYPE | KINK, a_float),
-        ("np.where(x < 0, slope, 1)", "fa.leaky_relu_backward(1.0, x, slope)", DTYPE | NAN | KINK, a_float),
-        ("np.where(x <= 0, slope, 1)", "fa.leaky_relu_backward(1.0, x, slope)", DTYPE | NAN, a_float),
+        (
+            "np.where(x >= 0, 1, slope)",
+            "fa.leaky_relu_backward(1.0, x, slope)",
+            DTYPE | KINK,
+            a_float,
+        ),
+        (
+            "np.where(x < 0, slope, 1)",
+            "fa.leaky_relu_backward(1.0, x, slope)",
+            DTYPE | NAN | KINK,
+            a_float,
+        ),
+        (
+            "np.where(x <= 0, slope, 1)",
+            "fa.leaky_relu_backward(1.0, x, slope)",
+            DTYPE | NAN,
+            a_float,
+        ),
     ],
     "threshold": [
         ("np.where(x > THRESHOLD, x, VALUE)", "fa.threshold(x, THRESHOLD, VALUE)", NAN),
@@ -209,6 +224,7 @@ SPELLINGS: dict[str, list[Row]] = {
     "sigmoid_backward": [
         ("(s := 1 / (1 + np.exp(-x))) * (1 - s)", "fa.sigmoid_backward(1.0, x)", SMOOTH),
         ("np.exp(-x) / (1 + np.exp(-x)) ** 2", "fa.sigmoid_backward(1.0, x)", SMOOTH),
+        ("np.exp(x) / (1 + np.exp(x)) ** 2", "fa.sigmoid_backward(1.0, x)", SMOOTH),
         ("grad * np.exp(-x) / (1 + np.exp(-x)) ** 2", "fa.sigmoid_backward(grad, x)", SMOOTH),
     ],
     "log_sigmoid": [
@@ -241,7 +257,11 @@ SPELLINGS: dict[str, list[Row]] = {
         (f"0.5 * x * {_ERF}", "fa.gelu(x)", SMOOTH),
         (f"x * (0.5 * {_ERF})", "fa.gelu(x)", SMOOTH),
         ("x * (0.5 + 0.5 * special.erf(x / np.sqrt(2)))", "fa.gelu(x)", SMOOTH),
-        (f"0.5 * x * (1 + np.tanh({_TANH} * (x + 0.044715 * x ** 3)))", 'fa.gelu(x, "tanh")', SMOOTH),
+        (
+            f"0.5 * x * (1 + np.tanh({_TANH} * (x + 0.044715 * x ** 3)))",
+            'fa.gelu(x, "tanh")',
+            SMOOTH,
+        ),
         (
             f"0.5 * x * (1 + np.tanh({_TANH} * (x + 0.044715 * (x * x * x))))",
             'fa.gelu(x, "tanh")',

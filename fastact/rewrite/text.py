@@ -23,7 +23,9 @@ class Edit:
     text: str
 
 
-def apply_edits(source: bytes, edits: Sequence[Edit], start: int = 0, end: int | None = None) -> str:
+def apply_edits(
+    source: bytes, edits: Sequence[Edit], start: int = 0, end: int | None = None
+) -> str:
     """The text from ``start`` to ``end`` with edits that do not overlap."""
     end = len(source) if end is None else end
     pieces = []
