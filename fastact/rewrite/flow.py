@@ -154,16 +154,13 @@ def names_read(node: cst.CSTNode, name: str) -> Iterator[cst.Name]:
     if isinstance(node, cst.Name):
         if node.value == name:
             yield node
-    elif isinstance(node, cst.Attribute):
-        yield from names_read(node.value, name)
-    elif isinstance(node, cst.Arg):
+    elif isinstance(node, cst.Attribute | cst.Arg):
         yield from names_read(node.value, name)
     elif isinstance(node, cst.AssignTarget) and isinstance(node.target, cst.Name):
         return
     elif isinstance(node, cst.Param):
-        for child in (node.default, node.annotation):
-            if child is not None:
-                yield from names_read(child, name)
+        if node.default is not None:
+            yield from names_read(node.default, name)
     else:
         for child in children(node):
             yield from names_read(child, name)

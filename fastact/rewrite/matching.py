@@ -31,7 +31,7 @@ from fastact.rewrite.terms import (
 
 __all__ = ["Expansion", "Match", "match"]
 
-#: A constant with more digits than this is one that people write rounded: sqrt(2 / pi), for example.
+#: A constant with more digits than this is one that people write rounded, such as sqrt(2 / pi).
 SHORT = 6
 #: How far it may be off then, relatively: 0.7979, 1.0507 and 1.6733 are in use.
 ROUNDED = 5e-5
@@ -47,8 +47,8 @@ Expansion = Callable[[Term], "tuple[object, Term] | None"]
 class Match:
     """What names stand for, and what was found out on the way.
 
-    ``expanded``: definitions that were looked into; ``floats``: a float stands where the pattern has
-    an integer; ``rounded``: a constant has fewer digits than the pattern's.
+    ``expanded``: definitions that were looked into; ``floats``: a float stands where the pattern
+    has an integer; ``rounded``: a constant has fewer digits than the pattern's.
     """
 
     names: Mapping[str, Term] = dataclasses.field(default_factory=dict)
@@ -80,9 +80,8 @@ def _match(pattern: Term, term: Term, so_far: Match, expansion: Expansion) -> It
                 yield from _match(pattern.base, candidate.base, found, expansion)
         elif isinstance(pattern, Apply):
             yield from _apply(pattern, candidate, known, expansion)
-        elif isinstance(pattern, Opaque) and isinstance(candidate, Opaque):
-            if pattern.text == candidate.text:
-                yield from _all(pattern.inside, candidate.inside, known, expansion)
+        elif isinstance(pattern, Opaque):
+            yield from _opaque(pattern, candidate, known, expansion)
 
 
 def _readings(term: Term, so_far: Match, expansion: Expansion) -> Iterator[tuple[Term, Match]]:
@@ -158,6 +157,11 @@ def _compare(pattern: Compare, term: Term, so_far: Match, expansion: Expansion) 
     yield from _all(pattern.parts, term.parts, so_far, expansion)
     if pattern.operator in "&|==!=":
         yield from _all(pattern.parts, term.parts[::-1], so_far, expansion)
+
+
+def _opaque(pattern: Opaque, term: Term, so_far: Match, expansion: Expansion) -> Iterator[Match]:
+    if isinstance(term, Opaque) and pattern.text == term.text:
+        yield from _all(pattern.inside, term.inside, so_far, expansion)
 
 
 def _apply(pattern: Apply, term: Term, so_far: Match, expansion: Expansion) -> Iterator[Match]:
@@ -244,7 +248,7 @@ def _without(whole: Product, value: Term) -> Product | None:
 
 
 def _share(free: list[Meta], left: Product, so_far: Match) -> Iterator[Match]:
-    """The last name takes all that the others leave; each takes something."""
+    """Each name takes something, and one of them several factors."""
     name, others = free[0].name, free[1:]
     if not others:
         rest = _simple(left)
@@ -256,16 +260,12 @@ def _share(free: list[Meta], left: Product, so_far: Match) -> Iterator[Match]:
         for known in _bind(name, left.coefficient, so_far):
             yield from _share(others, without, known)
     for i, factor in enumerate(left.factors):
-        remaining = (*left.factors[:i], *left.factors[i + 1 :])
+        rest = dataclasses.replace(left, factors=(*left.factors[:i], *left.factors[i + 1 :]))
         for known in _bind(name, factor, so_far):
-            yield from _share(others, dataclasses.replace(left, factors=remaining), known)
-    if len(others) == 1:
-        for i, factor in enumerate(left.factors):
-            remaining = (*left.factors[:i], *left.factors[i + 1 :])
-            if len(remaining) > 1 or left.divisors or left.coefficient != ONE:
-                rest = _simple(dataclasses.replace(left, factors=remaining))
-                for known in _bind(others[0].name, factor, so_far):
-                    yield from _bind(name, rest, known)
+            yield from _share(others, rest, known)
+        if len(others) == 1 and _simple(rest) != ONE:
+            for known in _bind(others[0].name, factor, so_far):
+                yield from _bind(name, _simple(rest), known)
 
 
 def _simple(whole: Product) -> Term:
@@ -313,18 +313,18 @@ def _names_in_sum(names: list[Meta], left: Sum, pattern: Sum, so_far: Match) -> 
         if not left.terms:
             yield from _number(pattern.constant, left.constant, so_far)
         return
-    name = free[0].name
+    first = free[0].name
     if len(free) == 1:
         if left.terms and left.constant == pattern.constant:
             for known in _number(pattern.constant, left.constant, so_far):
                 rest = left.terms[0] if len(left.terms) == 1 else Sum(ZERO, left.terms)
-                yield from _bind(name, rest, known)
+                yield from _bind(first, rest, known)
         elif pattern.constant == ZERO:
-            yield from _bind(name, left.constant if not left.terms else left, so_far)
+            yield from _bind(first, left.constant if not left.terms else left, so_far)
         return
     for i, part in enumerate(left.terms):
         remaining_terms = (*left.terms[:i], *left.terms[i + 1 :])
-        for known in _bind(name, part, so_far):
+        for known in _bind(first, part, so_far):
             yield from _names_in_sum(
                 free[1:], dataclasses.replace(left, terms=remaining_terms), pattern, known
             )

@@ -33,7 +33,7 @@ OTHER_LIBRARIES = {
     "tinygrad",
     "torch",
 }
-#: Decorators of these compile a function by themselves, or trace it: fastact cannot be called there.
+#: Their decorators compile a function, or trace it: fastact cannot be called there.
 COMPILERS = {"cupy", "jax", "mlx", "numba", "tensorflow", "theano", "torch", "triton", "cython"}
 
 

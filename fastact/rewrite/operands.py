@@ -1,8 +1,8 @@
 """Is an operand an array, a number, or may it be either; may it be read once instead of twice?
 
-A number is what a literal, ``float()``, ``len()``, the module ``math``, an annotation or a loop over
-``range`` makes, or what is asked ``if x > 0``. An array is what NumPy makes, what has ``.dot`` or
-``@``, or what is annotated as one.
+A number is what a literal, ``float()``, ``len()``, the module ``math``, an annotation or a loop
+over ``range`` makes, or what is asked ``if x > 0``. An array is what NumPy makes, what has ``.dot``
+or ``@``, or what is annotated as one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _PURE_METHODS = {
     "astype", "clip", "copy", "dot", "flatten", "max", "mean", "min", "prod", "ravel", "reshape",
     "squeeze", "std", "sum", "swapaxes", "transpose", "var",
 }  # fmt: skip
+_PURE = ("numpy.", "scipy.", "math.", "builtins.")
+_IMPURE = ("numpy.random", "scipy.stats", "builtins.next", "builtins.input", "builtins.open")
 _ARRAY_METHODS = {"astype", "dot", "flatten", "ravel", "reshape", "transpose", "swapaxes"}
 _NUMBERS = {"builtins.float", "builtins.int", "builtins.len", "builtins.round", "builtins.bool"}
 _NUMBER_ANNOTATIONS = {"float", "int", "bool", "complex", "list", "List", "str"}
@@ -56,9 +58,7 @@ def is_pure(
                 method = part.func.attr.value if isinstance(part.func, cst.Attribute) else ""
                 if method not in _PURE_METHODS and not known(part):
                     return False
-            elif name.startswith("numpy.random") or name in ("builtins.next", "builtins.input"):
-                return False
-            elif not name.startswith(("numpy.", "scipy.", "math.", "builtins.")):
+            elif name.startswith(_IMPURE) or not name.startswith(_PURE):
                 return False
             if any(a.keyword is not None and a.keyword.value == "out" for a in part.args):
                 return False
@@ -138,9 +138,11 @@ class Operands:
             elif isinstance(node, cst.AnnAssign) and isinstance(node.target, cst.Name):
                 self._annotated(node.target.value, node.annotation)
             elif isinstance(node, cst.For | cst.CompFor) and isinstance(node.target, cst.Name):
-                if isinstance(node.iter, cst.Call):
-                    if self.qualified(node.iter.func) == "builtins.range":
-                        self._kinds[node.target.value] = Kind.OTHER
+                counts = isinstance(node.iter, cst.Call) and (
+                    self.qualified(node.iter.func) == "builtins.range"
+                )
+                if counts:
+                    self._kinds[node.target.value] = Kind.OTHER
             elif isinstance(node, cst.If | cst.While | cst.IfExp):
                 self._asked(node.test)
 

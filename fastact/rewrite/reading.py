@@ -265,15 +265,13 @@ class Reader:
         for name_, usual in (("keepdims", "False"), ("axis", "None"), ("out", "None")):
             if arguments.get(name_) == Opaque(usual):
                 del arguments[name_]
-        if name in _COMMUTATIVE and {"x1", "x2"} <= set(arguments):
-            # A number goes last.
-            if isinstance(arguments["x1"], Number):
-                arguments["x1"], arguments["x2"] = arguments["x2"], arguments["x1"]
-        if name in ("numpy.sum", "numpy.max") and set(arguments) == {"a", "axis"}:
-            if arguments["axis"] == ZERO:
-                # Without its first axis the result broadcasts as with it.
-                arguments["keepdims"] = _TRUE
-        if name in ("numpy.sum", "numpy.max") and set(arguments) == {"a", "keepdims"}:
+        swaps = name in _COMMUTATIVE and {"x1", "x2"} <= set(arguments)
+        if swaps and isinstance(arguments["x1"], Number):  # a number goes last
+            arguments["x1"], arguments["x2"] = arguments["x2"], arguments["x1"]
+        reduces = name in ("numpy.sum", "numpy.max")
+        if reduces and set(arguments) == {"a", "axis"} and arguments["axis"] == ZERO:
+            arguments["keepdims"] = _TRUE  # without its first axis it broadcasts as with it
+        if reduces and set(arguments) == {"a", "keepdims"}:
             del arguments["keepdims"]  # one number broadcasts with or without axes
         if name == "numpy.expand_dims":
             return _expanded(arguments.get("a"), arguments.get("axis"), node) or self._opaque(node)

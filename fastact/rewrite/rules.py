@@ -1,9 +1,9 @@
 """Rules: what is found, what it becomes, and how the results may differ.
 
 The catalogue says of every activation what NumPy users write for it, so each has a rule without
-anybody writing one; ``spellings`` lists what else people write. Both are texts in one small language:
-a Python expression in which ``np`` and ``special`` are the libraries, and any other name stands for
-whatever is in its place, the same wherever the name is.
+anybody writing one; ``spellings`` lists what else people write. Both are texts in one small
+language: a Python expression in which ``np`` and ``special`` are the libraries, and any other name
+stands for whatever is in its place, the same wherever the name is.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _maximum(
     expanded: frozenset[object],
     expansion: Expansion,
 ) -> frozenset[object] | None:
-    """Whether ``part`` is minus the maximum of ``rest``, as constant along ``axis`` as it must be."""
+    """Whether ``part`` is minus the maximum of ``rest``, and constant along ``axis``."""
     if not isinstance(part, Product) or part.coefficient != Number(-1) or part.divisors:
         return None
     term = negated(part)

@@ -82,7 +82,7 @@ _IN_IDIOMS = re.compile(
 )
 
 
-def rewrite_source(source: str, options: Options = Options()) -> Rewritten:  # noqa: B008
+def rewrite_source(source: str, options: Options = Options()) -> Rewritten:
     """Find idioms, and write those that ``options`` allow with fastact.
 
     Raises
@@ -375,15 +375,7 @@ class _File:
         if _GRADIENT.search(function):
             return True
         nodes = [part.node for part in subterms(grad) if part.node is not None]
-        return any(
-            isinstance(part, cst.BinaryOperation)
-            and isinstance(part.operator, cst.Divide | cst.MatrixMultiply)
-            or isinstance(part, cst.Float)
-            or isinstance(part, cst.Name)
-            and (_GRADIENT.search(part.value) or part.value in ("dot", "matmul", "outer"))
-            for node in nodes
-            for part in walk(node)
-        )
+        return any(_makes_floats(part) for node in nodes for part in walk(node))
 
     def _arrays(
         self,
@@ -552,6 +544,14 @@ class _File:
             if found is not None and definition in found.gone:
                 return self._change(found, small, place, prefix=f"{target.value} = ")
         return None
+
+
+def _makes_floats(node: cst.CSTNode) -> bool:
+    if isinstance(node, cst.BinaryOperation):
+        return isinstance(node.operator, cst.Divide | cst.MatrixMultiply)
+    if isinstance(node, cst.Name):
+        return node.value in ("dot", "matmul", "outer") or bool(_GRADIENT.search(node.value))
+    return isinstance(node, cst.Float)
 
 
 def _inside(edit: Edit | None, others: Sequence[Edit]) -> bool:

@@ -41,6 +41,8 @@ def a_float(number: Number) -> bool:
     return not number.integral
 
 
+#: Of a gradient times a mask: infinity times 0 is NaN, and so is NaN.
+MASKED = ZERO | NAN | INFINITY
 #: Of a smooth function: all that can differ between two ways to compute one.
 SMOOTH = ZERO | INFINITY | ROUNDING | INTEGERS
 
@@ -54,8 +56,8 @@ SPELLINGS: dict[str, list[Row]] = {
         ("np.maximum(x, np.zeros_like(x))", "fa.relu(x)", ZERO),
         ("np.clip(x, 0, None)", "fa.relu(x)", ZERO),
         ("np.clip(x, 0, np.inf)", "fa.relu(x)", ZERO | INTEGERS),
-        ("np.clip(x, a_min=0)", "fa.relu(x)", ZERO),
-        ("np.clip(x, min=0)", "fa.relu(x)", ZERO),
+        ("x.clip(0)", "fa.relu(x)", ZERO),
+        ("x.clip(min=0)", "fa.relu(x)", ZERO),
         ("np.where(x > 0, x, 0)", "fa.relu(x)", NAN),
         ("np.where(x >= 0, x, 0)", "fa.relu(x)", ZERO | NAN),
         ("np.where(x < 0, 0, x)", "fa.relu(x)", ZERO),
@@ -64,8 +66,8 @@ SPELLINGS: dict[str, list[Row]] = {
         ("x * (x > 0)", "fa.relu(x)", ZERO | INFINITY),
         ("x * (x >= 0)", "fa.relu(x)", ZERO | INFINITY),
         ("x * (x > 0).astype(dtype)", "fa.relu(x)", ZERO | INFINITY | DTYPE),
-        ("x * np.where(x > 0, 1, 0)", "fa.relu(x)", ZERO | INFINITY),
-        ("x * np.where(x >= 0, 1, 0)", "fa.relu(x)", ZERO | INFINITY),
+        ("x * np.where(x > 0, 1, 0)", "fa.relu(x)", ZERO | INFINITY | INTEGERS | DTYPE),
+        ("x * np.where(x >= 0, 1, 0)", "fa.relu(x)", ZERO | INFINITY | INTEGERS | DTYPE),
         ("(x + np.abs(x)) / 2", "fa.relu(x)", INFINITY | INTEGERS),
     ],
     "relu_backward": [
@@ -73,29 +75,29 @@ SPELLINGS: dict[str, list[Row]] = {
         ("np.where(x <= 0, 0, grad)", "fa.relu_backward(grad, x)", NAN),
         ("np.where(x >= 0, grad, 0)", "fa.relu_backward(grad, x, at_zero=1.0)", EXACT),
         ("np.where(x < 0, 0, grad)", "fa.relu_backward(grad, x, at_zero=1.0)", NAN),
-        ("grad * (x >= 0)", "fa.relu_backward(grad, x, at_zero=1.0)", ZERO | INFINITY),
-        ("grad * (x > 0).astype(dtype)", "fa.relu_backward(grad, x)", ZERO | INFINITY | DTYPE),
+        ("grad * (x >= 0)", "fa.relu_backward(grad, x, at_zero=1.0)", MASKED),
+        ("grad * (x > 0).astype(dtype)", "fa.relu_backward(grad, x)", MASKED | DTYPE),
         (
             "grad * (x >= 0).astype(dtype)",
             "fa.relu_backward(grad, x, at_zero=1.0)",
-            ZERO | INFINITY | DTYPE,
+            MASKED | DTYPE,
         ),
-        ("grad * np.where(x > 0, 1, 0)", "fa.relu_backward(grad, x)", ZERO | INFINITY),
+        ("grad * np.where(x > 0, 1, 0)", "fa.relu_backward(grad, x)", MASKED | DTYPE),
         (
             "grad * np.where(x >= 0, 1, 0)",
             "fa.relu_backward(grad, x, at_zero=1.0)",
-            ZERO | INFINITY,
+            MASKED | DTYPE,
         ),
-        ("grad * np.where(x <= 0, 0, 1)", "fa.relu_backward(grad, x)", ZERO | NAN | INFINITY),
+        ("grad * np.where(x <= 0, 0, 1)", "fa.relu_backward(grad, x)", MASKED | DTYPE),
         (
             "grad * np.where(x < 0, 0, 1)",
             "fa.relu_backward(grad, x, at_zero=1.0)",
-            ZERO | NAN | INFINITY,
+            MASKED | DTYPE,
         ),
         ("(x > 0).astype(x.dtype)", "fa.relu_backward(1.0, x)", INTEGERS),
         ("(x > 0).astype(float)", "fa.relu_backward(1.0, x)", DTYPE),
         ("(x > 0).astype(np.float64)", "fa.relu_backward(1.0, x)", DTYPE),
-        ("(x > 0).astype(np.float32)", "fa.relu_backward(1.0, x)", DTYPE),
+        ("(x > 0).astype(np.float32)", "fa.relu_backward(1.0, x)", DTYPE | INTEGERS),
         ("1.0 * (x > 0)", "fa.relu_backward(1.0, x)", DTYPE),
         ("np.where(x > 0, 1.0, 0)", "fa.relu_backward(1.0, x)", DTYPE),
         ("np.where(x >= 0, 1.0, 0)", "fa.relu_backward(1.0, x, at_zero=1.0)", DTYPE),
@@ -108,8 +110,8 @@ SPELLINGS: dict[str, list[Row]] = {
     ],
     "hardtanh": [
         ("np.clip(x, -1, 1)", "fa.hardtanh(x)", INTEGERS),
-        ("np.minimum(np.maximum(x, -1), 1)", "fa.hardtanh(x)", INTEGERS),
-        ("np.maximum(np.minimum(x, 1), -1)", "fa.hardtanh(x)", INTEGERS),
+        ("np.minimum(np.maximum(x, -1), 1)", "fa.hardtanh(x)", EXACT),
+        ("np.maximum(np.minimum(x, 1), -1)", "fa.hardtanh(x)", EXACT),
     ],
     "leaky_relu": [
         ("np.where(x >= 0, x, slope * x)", "fa.leaky_relu(x, slope)", EXACT),
@@ -160,23 +162,28 @@ SPELLINGS: dict[str, list[Row]] = {
             "fa.leaky_relu_backward(grad, x, slope)",
             DTYPE | NAN,
         ),
-        ("np.where(x > 0, 1, slope)", "fa.leaky_relu_backward(1.0, x, slope)", DTYPE, a_float),
+        (
+            "np.where(x > 0, 1, slope)",
+            "fa.leaky_relu_backward(1.0, x, slope)",
+            INTEGERS | DTYPE,
+            a_float,
+        ),
         (
             "np.where(x >= 0, 1, slope)",
             "fa.leaky_relu_backward(1.0, x, slope)",
-            DTYPE | KINK,
+            INTEGERS | DTYPE | KINK,
             a_float,
         ),
         (
             "np.where(x < 0, slope, 1)",
             "fa.leaky_relu_backward(1.0, x, slope)",
-            DTYPE | NAN | KINK,
+            INTEGERS | DTYPE | NAN | KINK,
             a_float,
         ),
         (
             "np.where(x <= 0, slope, 1)",
             "fa.leaky_relu_backward(1.0, x, slope)",
-            DTYPE | NAN,
+            INTEGERS | DTYPE | NAN,
             a_float,
         ),
     ],
@@ -254,27 +261,27 @@ SPELLINGS: dict[str, list[Row]] = {
         ("x * np.tanh(np.logaddexp(0, x))", "fa.mish(x)", SMOOTH),
     ],
     "gelu": [
-        (f"0.5 * x * {_ERF}", "fa.gelu(x)", SMOOTH),
-        (f"x * (0.5 * {_ERF})", "fa.gelu(x)", SMOOTH),
-        ("x * (0.5 + 0.5 * special.erf(x / np.sqrt(2)))", "fa.gelu(x)", SMOOTH),
+        (f"0.5 * x * {_ERF}", "fa.gelu(x)", SMOOTH | DTYPE),
+        (f"x * (0.5 * {_ERF})", "fa.gelu(x)", SMOOTH | DTYPE),
+        ("x * (0.5 + 0.5 * special.erf(x / np.sqrt(2)))", "fa.gelu(x)", SMOOTH | DTYPE),
         (
             f"0.5 * x * (1 + np.tanh({_TANH} * (x + 0.044715 * x ** 3)))",
             'fa.gelu(x, "tanh")',
-            SMOOTH,
+            SMOOTH | DTYPE,
         ),
         (
             f"0.5 * x * (1 + np.tanh({_TANH} * (x + 0.044715 * (x * x * x))))",
             'fa.gelu(x, "tanh")',
-            SMOOTH,
+            SMOOTH | DTYPE,
         ),
         (
             f"0.5 * x * (1 + np.tanh({_TANH} * x * (1 + 0.044715 * x ** 2)))",
             'fa.gelu(x, "tanh")',
-            SMOOTH,
+            SMOOTH | DTYPE,
         ),
     ],
     "geglu": [
-        (f"0.5 * gate * {_ERF.replace('x', 'gate')} * up", "fa.geglu(gate, up)", SMOOTH),
+        (f"0.5 * gate * {_ERF.replace('x', 'gate')} * up", "fa.geglu(gate, up)", SMOOTH | DTYPE),
     ],
     "elu": [
         ("np.where(x > 0, x, alpha * (np.exp(x) - 1))", "fa.elu(x, alpha)", SMOOTH),
@@ -353,8 +360,8 @@ IN_PLACE: dict[str, list[Row]] = {
     "relu_backward": [
         ("grad[x <= 0] = 0", "fa.relu_backward(grad, x, out=grad)", NAN),
         ("grad[x < 0] = 0", "fa.relu_backward(grad, x, at_zero=1.0, out=grad)", NAN),
-        ("grad *= x > 0", "fa.relu_backward(grad, x, out=grad)", ZERO | INFINITY),
-        ("grad *= x >= 0", "fa.relu_backward(grad, x, at_zero=1.0, out=grad)", ZERO | INFINITY),
+        ("grad *= x > 0", "fa.relu_backward(grad, x, out=grad)", MASKED),
+        ("grad *= x >= 0", "fa.relu_backward(grad, x, at_zero=1.0, out=grad)", MASKED),
     ],
     "leaky_relu": [
         ("x[x < 0] *= slope", "fa.leaky_relu_(x, slope)", EXACT),
@@ -367,7 +374,31 @@ IN_PLACE: dict[str, list[Row]] = {
 }
 
 #: How results of the catalogue's idioms may differ.
-DIFFERENCES: dict[str, Difference] = {}
+DIFFERENCES: dict[str, Difference] = {
+    "relu": ZERO,
+    "relu_backward": ZERO | NAN | INFINITY,
+    "relu6": ZERO,
+    "relu6_backward": ZERO | NAN | INFINITY,
+    "leaky_relu": EXACT,
+    "leaky_relu_backward": EXACT,
+    "squared_relu": EXACT,
+    "squared_relu_backward": ZERO | INFINITY,
+    "thresholded_relu": NAN | INTEGERS,
+    "hardsigmoid": ROUNDING | INTEGERS,
+    "hardsigmoid_backward": ZERO | NAN | INFINITY | ROUNDING,
+    "hardswish": SMOOTH,
+    "hardswish_backward": SMOOTH,
+    "hardshrink": NAN | INTEGERS,
+    "softshrink": NAN,
+    **{
+        f"{name}{form}": SMOOTH
+        for name in (
+            "celu", "dish", "elu", "log_sigmoid", "mish", "quick_gelu", "selu", "sigmoid", "silu",
+            "softplus", "softsign", "squareplus", "swiglu", "tanh", "tanhshrink",
+        )
+        for form in ("", "_backward")
+    },
+}  # fmt: skip
 
 #: Of an idiom that nobody has compared yet: anything.
 NOT_COMPARED = SMOOTH | NAN | KINK | DTYPE
