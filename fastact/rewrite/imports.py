@@ -15,7 +15,8 @@ def import_edit(module: cst.Module, text: Text, alias: str) -> Edit:
     If that has a comment above it, after it; if NumPy is not imported at the top level, after the
     imports with which the file begins.
     """
-    line = "import fastact\n" if alias == "fastact" else f"import fastact as {alias}\n"
+    line = "import fastact" if alias == "fastact" else f"import fastact as {alias}"
+    line += module.default_newline
     after: cst.BaseStatement | None = None
     for statement in module.body:
         if not isinstance(statement, cst.SimpleStatementLine):
@@ -41,7 +42,7 @@ def import_edit(module: cst.Module, text: Text, alias: str) -> Edit:
 
 def _after(end: int, line: str, text: Text) -> Edit:
     broken = text.source[end - 1 : end] == b"\n"
-    return Edit(end, end, line if broken else "\n" + line.rstrip("\n"))
+    return Edit(end, end, line if broken else "\n" + line.rstrip("\r\n"))
 
 
 def _imports_numpy(statement: cst.BaseSmallStatement) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import libcst as cst
 from libcst import metadata
+
+from fastact.rewrite.reading import is_path
 
 __all__ = ["Names"]
 
@@ -42,13 +44,14 @@ class Names:
 
     def __init__(self, wrapper: metadata.MetadataWrapper) -> None:
         self.module = wrapper.module
-        self._qualified: Mapping[cst.CSTNode, object] = wrapper.resolve(
-            metadata.QualifiedNameProvider
+        self._scopes: Mapping[cst.CSTNode, metadata.Scope | None] = wrapper.resolve(
+            metadata.ScopeProvider
         )
-        self._scopes = wrapper.resolve(metadata.ScopeProvider)
 
     def qualified(self, node: cst.BaseExpression) -> str | None:
         """The full name of what is imported or built in, None for the file's own names."""
+        if not is_path(node):  # LibCST knows a name of np.exp(x).sum, too
+            return None
         found = self._names_of(node)
         if len(found) != 1:
             return None
@@ -56,9 +59,9 @@ class Names:
         own = name.source is metadata.QualifiedNameSource.LOCAL
         return None if own else _public(name.name)
 
-    def _names_of(self, node: cst.CSTNode) -> set[metadata.QualifiedName]:
-        found = self._qualified.get(node, set())
-        return set(found() if callable(found) else found)  # type: ignore[arg-type]
+    def _names_of(self, node: cst.BaseExpression) -> Collection[metadata.QualifiedName]:
+        scope = self._scopes.get(node)
+        return scope.get_qualified_names_for(node) if scope is not None else set()
 
     def is_global(self, node: cst.Name) -> bool:
         """Whether the file's own name is one of the module's scope."""

@@ -30,7 +30,7 @@ from fastact.rewrite.terms import (
     total,
 )
 
-__all__ = ["Reader", "source_of"]
+__all__ = ["Reader", "is_path", "source_of"]
 
 _ROWS = ("a", "axis", "dtype", "out", "keepdims")
 _SIGNATURES = {
@@ -140,7 +140,7 @@ class Reader:
             return Number(_CONSTANTS[name], False, node=node)
         if isinstance(node, cst.Attribute) and node.attr.value in ("T", "dtype"):
             return Opaque(f".{node.attr.value}", (self.read(node.value),), node=node)
-        if isinstance(node, cst.Name) or name is not None or _is_path(node):
+        if isinstance(node, cst.Name) or name is not None or is_path(node):
             return self.variable(node)
         return Opaque(f".{node.attr.value}", (self.read(node.value),), node=node)
 
@@ -329,7 +329,7 @@ class Reader:
 _TRUE = Opaque("True")
 
 
-def _is_path(node: cst.BaseExpression) -> bool:
+def is_path(node: cst.BaseExpression) -> bool:
     """Whether it is of the form ``a.b.c``."""
     while isinstance(node, cst.Attribute):
         node = node.value

@@ -75,6 +75,11 @@ class Rule:
     def names(self) -> frozenset[str]:
         return _names(self.pattern)
 
+    @functools.cached_property
+    def written(self) -> frozenset[str]:
+        """The names that the new code has."""
+        return frozenset(re.findall(r"(?<![.\w])[A-Za-z]\w*(?!\w|=[^=])", self.replacement))
+
     @property
     def takes_out(self) -> bool:
         """Whether the new code is a call that may have ``out=``."""

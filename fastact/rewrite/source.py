@@ -78,7 +78,8 @@ _SKIP_LINE = re.compile(r"#\s*fastact:\s*skip\b(?!-)")
 _LIBRARIES = re.compile(r"\b(numpy|scipy)\b")
 #: What every rule has some of; without any, a file need not be parsed.
 _IN_IDIOMS = re.compile(
-    r"\b(abs|clip|cosh|erf|exp\w*|log\w*|max\w*|min\w*|softmax|sqrt|tanh|where)\b|[<>]=? *-?0"
+    r"\b(abs|absolute|clip|cosh|erf|exp|expit|expm1|log1p|logaddexp|logsumexp|log_softmax|maximum"
+    r"|minimum|softmax|sqrt|sum|tanh|where)\b|[<>]=? *-?\d|\d *[<>]"
 )
 
 
@@ -284,7 +285,9 @@ class _File:
             return  # quotes in quotes
         if isinstance(node, cst.Lambda | cst.BaseComp):
             flow = Flow()  # whose names may be others
-        if isinstance(node, cst.Call | cst.BinaryOperation | cst.UnaryOperation):
+        transposed = isinstance(node, cst.Attribute) and node.attr.value == "T"
+        if transposed or isinstance(node, cst.Call | cst.BinaryOperation | cst.UnaryOperation):
+            assert isinstance(node, cst.BaseExpression)
             change = self._rewrite(node, flow, place)
             if change is not None:
                 yield change
@@ -447,7 +450,11 @@ class _File:
         prefix: str = "",
     ) -> _Change:
         applied = Safety.of(found.differences) <= self.options.level
-        texts = {name: self._write(value, place, applied) for name, value in found.names.items()}
+        texts = {
+            name: self._write(value, place, applied)
+            for name, value in found.names.items()
+            if name in found.rule.written
+        }
         texts |= {"fa": self.alias, "np": self.numpy or "np"}
         new = prefix + fill(found.rule.replacement, texts)
         if out is not None:

@@ -137,8 +137,10 @@ def _sum(term: Sum, writer: Writer) -> str:
         negative = isinstance(part, Product) and part.coefficient.value < 0 and part.node is None
         shown = negated(part) if negative else part
         text = write_term(shown, writer)
-        if not isinstance(shown, Product | Symbol) and not isinstance(shown.node, _ATOMS):
-            text = f"({text})" if isinstance(shown.node, cst.BinaryOperation) else text
+        if isinstance(shown.node, cst.BinaryOperation) and isinstance(
+            shown.node.operator, cst.Add | cst.Subtract | cst.BitAnd | cst.BitOr
+        ):
+            text = f"({text})"
         pieces.append(f"{'-' if negative else '+'} {text}")
     if term.constant != ZERO:
         size = Number(abs(term.constant.value), term.constant.integral)
