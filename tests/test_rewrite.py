@@ -251,6 +251,34 @@ STATEMENTS = {
         """,
         None,
     ),
+    "a function inside reads it": (
+        """
+        def show():
+            print(e)
+        e = np.exp(x)
+        return e / e.sum(axis=1, keepdims=True), show
+        """,
+        None,
+    ),
+    "a loop comes back to it": (
+        """
+        for i in range(3):
+            if i:
+                print(e)
+            e = np.exp(x)
+            y = e / e.sum(axis=1, keepdims=True)
+        return y
+        """,
+        None,
+    ),
+    "not a variable of this function": (
+        """
+        global e
+        e = np.exp(x)
+        return e / e.sum(axis=1, keepdims=True)
+        """,
+        None,
+    ),
     "evaluated twice": ("return next_batch(x) * (next_batch(x) > 0)", None),
     "random numbers": ("return np.random.rand(3) * (np.random.rand(3) > 0)", None),
     "another order": ("return (f(x) > 0) * dy(x)", None),

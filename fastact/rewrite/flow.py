@@ -15,12 +15,24 @@ import libcst as cst
 
 from fastact.rewrite.terms import Symbol, Term, subterms
 
-__all__ = ["Definition", "Flow", "assigned_name", "children", "names_read", "needed", "walk"]
+__all__ = [
+    "Definition",
+    "Flow",
+    "assigned_name",
+    "children",
+    "has_outer_names",
+    "names_read",
+    "needed",
+    "walk",
+]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Definition:
-    """``name = term`` in a statement of its own, the ``index``-th of a block."""
+    """``name = term`` in a statement of its own, the ``index``-th of a block.
+
+    ``straight``: the block is in no loop and no ``try`` of its function.
+    """
 
     name: str
     version: int
@@ -29,7 +41,7 @@ class Definition:
     block: Sequence[cst.BaseStatement]
     index: int
     function: cst.FunctionDef
-    in_loop: bool
+    straight: bool
 
 
 class Flow:
@@ -86,22 +98,32 @@ class Flow:
 
 def needed(definition: Definition, consumed: set[cst.CSTNode]) -> bool:
     """Whether anything but what is ``consumed`` reads the definition, as far as can be told."""
+    name, function = definition.name, definition.function
     later, complete = _region(definition)
-    reads = [name for statement in later for name in names_read(statement, definition.name)]
-    if any(name not in consumed for name in reads):
+    reads = {read for statement in later for read in names_read(statement, name)}
+    if not reads <= consumed or _read_inside(function.body, name):
         return True
-    if complete:
+    if complete and definition.straight:
         return False
-    everywhere = [*names_read(definition.function.body, definition.name)]
-    own = {*reads, *names_read(definition.statement, definition.name)}
-    before = {
-        name
-        for statement in definition.block[: definition.index]
-        for name in names_read(statement, definition.name)
-    }
-    if not definition.in_loop:
-        own |= before
-    return any(name not in own for name in everywhere)
+    harmless = {*reads, *names_read(definition.statement, name)}
+    if definition.straight:
+        for statement in definition.block[: definition.index]:
+            harmless.update(names_read(statement, name))
+    return not set(names_read(function.body, name)) <= harmless
+
+
+def _read_inside(body: cst.CSTNode, name: str) -> bool:
+    """Whether a function inside reads a name, whenever it may be called."""
+    return any(
+        isinstance(node, cst.FunctionDef | cst.Lambda) and any(names_read(node, name))
+        for node in walk(body)
+    )
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def has_outer_names(function: cst.FunctionDef) -> bool:
+    """Whether some of its variables are not its own: ``global``, ``nonlocal``."""
+    return any(isinstance(node, cst.Global | cst.Nonlocal) for node in walk(function.body))
 
 
 def _region(definition: Definition) -> tuple[list[cst.CSTNode], bool]:

@@ -14,7 +14,7 @@ import functools
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import libcst as cst
 
@@ -24,13 +24,24 @@ from fastact.rewrite.differences import Difference
 from fastact.rewrite.inplace import read_in_place
 from fastact.rewrite.matching import ARRAYS, Match
 from fastact.rewrite.reading import Reader
-from fastact.rewrite.terms import Apply, Meta, Number, Opaque, Product, Term, replaced, subterms
+from fastact.rewrite.terms import (
+    Apply,
+    Compare,
+    Meta,
+    Number,
+    Opaque,
+    Product,
+    Term,
+    replaced,
+    subterms,
+)
 
 __all__ = [
     "Rule",
     "Safety",
     "all_rules",
     "compile_pattern",
+    "features",
     "functions",
     "in_place_rules",
     "rules_for",
@@ -74,6 +85,11 @@ class Rule:
     @functools.cached_property
     def names(self) -> frozenset[str]:
         return _names(self.pattern)
+
+    @functools.cached_property
+    def features(self) -> frozenset[str]:
+        """What a term must have for the pattern to match."""
+        return frozenset(features(self.term))
 
     @functools.cached_property
     def written(self) -> frozenset[str]:
@@ -296,9 +312,18 @@ def functions() -> list[str]:
     return sorted({rule.function for rule in (*all_rules(), *in_place_rules())})
 
 
-def rules_for(term: Term) -> list[Rule]:
-    """Those that a term may have the form of."""
-    return _rules_by_form().get(_form(term), [])
+def rules_for(term: Term, present: Set[str]) -> Iterator[Rule]:
+    """Those that a term may have the form of, where ``present`` is all that there is in it."""
+    return (r for r in _rules_by_form().get(_form(term), ()) if r.features <= present)
+
+
+def features(term: Term) -> Iterator[str]:
+    """The functions that are called in a term, and whether something is compared."""
+    for part in subterms(term):
+        if isinstance(part, Apply):
+            yield part.function
+        elif isinstance(part, Compare):
+            yield "comparison"
 
 
 @functools.cache

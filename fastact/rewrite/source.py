@@ -10,7 +10,15 @@ import libcst as cst
 from libcst import metadata
 
 from fastact.rewrite.differences import Difference, sentences
-from fastact.rewrite.flow import Definition, Flow, assigned_name, children, needed, walk
+from fastact.rewrite.flow import (
+    Definition,
+    Flow,
+    assigned_name,
+    children,
+    has_outer_names,
+    needed,
+    walk,
+)
 from fastact.rewrite.helpers import Helpers
 from fastact.rewrite.imports import import_edit
 from fastact.rewrite.inplace import read_in_place
@@ -18,7 +26,7 @@ from fastact.rewrite.matching import ARRAYS, Match, match
 from fastact.rewrite.names import COMPILERS, OTHER_LIBRARIES, Names
 from fastact.rewrite.operands import Kind, Operands, is_pure
 from fastact.rewrite.reading import Reader
-from fastact.rewrite.rules import Rule, Safety, in_place_rules, rules_for
+from fastact.rewrite.rules import Rule, Safety, features, in_place_rules, rules_for
 from fastact.rewrite.shift import without_maximum
 from fastact.rewrite.terms import (
     Apply,
@@ -108,11 +116,11 @@ _GRADIENT = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """What surrounds a statement."""
+    """What surrounds a statement; ``straight``: no loop, and no ``try``."""
 
     operands: Operands
     function: cst.FunctionDef | None = None
-    in_loop: bool = False
+    straight: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,17 +163,18 @@ class _File:
     def rewritten(self) -> Rewritten:
         top = _Place(Operands(self.module, None, self.names.qualified))
         self._block(self.module.body, Flow(), top)
-        deletions = {
-            definition: self.text.deletion(definition.statement)
-            for change in self.changes
-            if change.finding.applied
-            for definition in change.gone
-        }
-        kept = [c for c in self.changes if not _inside(c.edit, list(deletions.values()))]
+        kept: list[_Change] = []
+        deletions: list[Edit] = []
+        # What comes later may need an earlier statement no more, with what was found in it.
+        for change in reversed(self.changes):
+            if not _inside(change.edit, deletions):
+                kept.append(change)
+                if change.finding.applied:
+                    deletions += [self.text.deletion(gone.statement) for gone in change.gone]
         edits = [c.edit for c in kept if c.finding.applied and c.edit is not None]
         if edits and self.to_import:
             edits.append(import_edit(self.module, self.text, self.alias))
-        source = apply_edits(self.text.source, [*edits, *deletions.values()])
+        source = apply_edits(self.text.source, [*edits, *deletions])
         findings = sorted((c.finding for c in kept), key=lambda finding: finding.line)
         return Rewritten(source, tuple(findings))
 
@@ -183,8 +192,8 @@ class _File:
                 if not self._compiled(statement.decorators):
                     self._suite(statement.body, place)
             else:
-                loop = isinstance(statement, cst.For | cst.While)
-                inside = dataclasses.replace(place, in_loop=place.in_loop or loop)
+                winding = isinstance(statement, cst.For | cst.While | cst.Try | cst.TryStar)
+                inside = dataclasses.replace(place, straight=place.straight and not winding)
                 self._compound(statement, flow, inside)
             if not isinstance(statement, cst.SimpleStatementLine):
                 flow.forget()
@@ -267,11 +276,10 @@ class _File:
             return
         term = self._reader(flow).read(small.value)
         version = flow.assign(name)
-        if place.function is not None and not self._skips(statement):
+        function = place.function
+        if function is not None and not has_outer_names(function) and not self._skips(statement):
             flow.define(
-                Definition(
-                    name, version, term, statement, block, index, place.function, place.in_loop
-                )
+                Definition(name, version, term, statement, block, index, function, place.straight)
             )
 
     # --- expressions ------------------------------------------------------------------------------
@@ -304,13 +312,25 @@ class _File:
             if out is not None:
                 kept = tuple(pair for pair in term.arguments if pair[0] != "out")
                 term = dataclasses.replace(term, arguments=kept)
-        for rule in rules_for(term):
+        for rule in rules_for(term, self._features(term, flow)):
             if out is not None and not rule.takes_out:
                 continue
             found = self._apply(rule, term, node, flow, place)
             if found is not None:
                 return self._change(found, node, place, out=out)
         return None
+
+    def _features(self, term: Term, flow: Flow) -> set[str]:
+        """What there is in a term, definitions of its variables included."""
+        found = set(features(term))
+        for part in subterms(term):
+            definition = flow.definition(part)
+            meaning = definition.term if definition is not None else None
+            if meaning is None:
+                _, meaning = self.helpers.expand(part) or (None, None)
+            if meaning is not None:
+                found |= self._features(meaning, flow)
+        return found
 
     def _apply(
         self, rule: Rule, term: Term, node: cst.CSTNode, flow: Flow, place: _Place
@@ -546,7 +566,7 @@ class _File:
             term = total(symbol, negated(value))
         else:
             return None
-        for rule in rules_for(term):
+        for rule in rules_for(term, self._features(term, flow)):
             found = self._apply(rule, term, small, flow, place)
             if found is not None and definition in found.gone:
                 return self._change(found, small, place, prefix=f"{target.value} = ")
