@@ -105,6 +105,38 @@ REFERENCES = {
     ),
 }
 
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def log_softmax(x, axis):
+    difference = x - x.max(axis, keepdims=True)
+    at_top = difference == 0
+    others = np.where(at_top, 0, np.exp(difference)).sum(axis, keepdims=True)
+    return difference - np.log1p(others + (at_top.sum(axis, keepdims=True) - 1))
+
+
+def softmax_backward(grad, y, axis):
+    return y * (grad - (grad * y).sum(axis, keepdims=True))
+
+
+def log_softmax_backward(grad, y, axis):
+    return grad - np.exp(y) * grad.sum(axis, keepdims=True)
+
+
+#: Of functions of rows: forward, and backward from the output.
+ROW_REFERENCES = {
+    "softmax": (softmax, softmax_backward),
+    "log_softmax": (log_softmax, log_softmax_backward),
+}
+
+
+# --- all of them --------------------------------------------------------------------------------
+
 #: Values where something happens: kinks, signed zeros, subnormals, the largest, the special ones.
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.0, 3.0, -3.0, 6.0, 0.5, -0.5, 0.25, 6e-8, -1e-40, 5e-324]
 SPECIAL += [3.4e38, -3.4e38, 65504.0, np.inf, -np.inf, np.nan]

@@ -17,8 +17,9 @@ from smooth import FUSED, SMOOTH, expected, float32_ulps, ulps
 from thorough import only
 
 import fastact as fa
-from fastact.catalogue import CATALOGUE
+from fastact.catalogue.entries import formulas
 
+FORMULAS = formulas()
 CASES = [(name, i) for name, smooth in SMOOTH.items() for i in range(len(smooth.parameters))]
 CASES = only(lambda case: case[1] == 0, CASES)
 #: Where the derivative crosses zero no relative error can be small: what is bounded nearby is the
@@ -30,19 +31,15 @@ wide_enough = pytest.mark.skipif(
 )
 
 
-def entry_of(name):
-    return CATALOGUE[{"gelu": "_gelu", "gelu_tanh": "_gelu_tanh"}.get(name, name)]
-
-
 def parameters_of(name, i, dtype):
     """Parameters of the i-th set, as the dtype holds them."""
     given = SMOOTH[name].parameters[i]
-    return [dtype.type(given.get(k, v)) for k, v in entry_of(name).parameters.items()]
+    return [dtype.type(given.get(k, v)) for k, v in FORMULAS[name].parameters.items()]
 
 
 def computed(name, mode, x, parameters=()):
     """With default parameters, which have kernels of their own, where none are given."""
-    keywords = dict(zip(entry_of(name).parameters, parameters, strict=bool(parameters)))
+    keywords = dict(zip(FORMULAS[name].parameters, parameters, strict=bool(parameters)))
     if name == "gelu_tanh":
         name, keywords = "gelu", {"approximate": "tanh"}
     if mode == "forward":
@@ -83,7 +80,7 @@ def limit(name, mode, i):
 
 @pytest.mark.parametrize("dtype", only(["float32"], ["float16", "float32", "float64"]))
 @pytest.mark.parametrize("mode", ["forward", "backward"])
-@pytest.mark.parametrize("name", [n for n in SMOOTH if entry_of(n).parameters])
+@pytest.mark.parametrize("name", [n for n in SMOOTH if FORMULAS[n].parameters])
 def test_default_parameters_may_be_given(name, mode, dtype):
     x = np.linspace(-30, 30, 10_001).astype(dtype)
     given = computed(name, mode, x, parameters_of(name, 0, x.dtype))
@@ -152,7 +149,7 @@ def test_signs_of_zeros_and_limits(name, dtype):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_formulas_run_uncompiled(name, mode):
     """The catalogue's formula in plain Python is its own reference."""
-    entry = entry_of(name)
+    entry = FORMULAS[name]
     formula = entry.formula if mode == "forward" else entry.derivative
     x = np.array([-700.0, -30.0, -2.5, -0.3, -1e-3, 0.0, 1e-3, 0.3, 2.5, 30.0, 1e4])
     parameters = parameters_of(name, 0, x.dtype)

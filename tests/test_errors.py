@@ -64,7 +64,7 @@ def test_parameters_out_of_range():
     refused(
         ValueError, "hardtanh: max_val must be at least min_val = 2, got 1", fa.hardtanh, X, 2, 1
     )
-    refused(ValueError, "hardtanh: max_val", fa.hardtanh_backward, X, X, 2, 1)
+    refused(ValueError, "hardtanh_backward: max_val", fa.hardtanh_backward, X, X, 2, 1)
     refused(ValueError, "hardtanh: max_val", fa.hardtanh_, X, 2, 1)
     refused(ValueError, "hardtanh: max_val", fa.hardtanh, X, np.array([0, 2]), np.array([1, 1]))
     refused(

@@ -11,30 +11,30 @@ from smooth import expected, ulps
 from thorough import only
 
 import fastact as fa
+from fastact.catalogue import CATALOGUE, Gated
 
 RNG = np.random.default_rng(2)
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
 
-def relu(x):
-    return np.where(x > 0, x, 0), np.where(x > 0, 1, 0)
+def activated(name, x):
+    """The gate's activation and its derivative."""
+    if name == "relu":
+        return np.where(x > 0, x, 0), np.where(x > 0, 1, 0)
+    return expected(name, "forward", x), expected(name, "derivative", x)
 
 
-def smooth(name):
-    return lambda x: (expected(name, "forward", x), expected(name, "derivative", x))
-
-
-#: name: the activation of the gate and its derivative, and what is passed.
-GATED = {
-    "reglu": (relu, {}),
-    "swiglu": (smooth("silu"), {}),
-    "geglu": (smooth("gelu"), {}),
-    "geglu_tanh": (smooth("gelu_tanh"), {"approximate": "tanh"}),
-}
+#: The unit, the formula of its gate, and what is passed to choose that.
+UNITS = [
+    (unit.name, activation.name, chosen)
+    for unit in CATALOGUE.values()
+    if isinstance(unit, Gated) and not unit.halves
+    for activation, chosen in unit.of.formulas
+]
 
 
 def function(name, form=""):
-    return getattr(fa, name.removesuffix("_tanh") + form)
+    return getattr(fa, name + form)
 
 
 def numpy_dtype(name):
@@ -51,11 +51,10 @@ def wide(array):
 
 
 @pytest.mark.parametrize("dtype", only(["float32"], DTYPES))
-@pytest.mark.parametrize("name", GATED)
-def test_against_the_product_in_a_wider_type(name, dtype):
-    activation, keywords = GATED[name]
+@pytest.mark.parametrize(("name", "activation", "keywords"), UNITS)
+def test_against_the_product_in_a_wider_type(name, activation, keywords, dtype):
     grad, gate, up = operands(dtype)
-    value, slope = activation(wide(gate))
+    value, slope = activated(activation, wide(gate))
     result = function(name)(gate, up, **keywords)
     assert result.dtype == gate.dtype
     # What the activation is off by, and one rounding.
@@ -70,9 +69,8 @@ def test_against_the_product_in_a_wider_type(name, dtype):
 
 
 @pytest.mark.parametrize("n", [1, 5, 33, 200_003])
-@pytest.mark.parametrize("name", GATED)
-def test_results_may_replace_operands(name, n):
-    keywords = GATED[name][1]
+@pytest.mark.parametrize(("name", "activation", "keywords"), UNITS)
+def test_results_may_replace_operands(name, activation, keywords, n):
     original = operands("float32", n)
     right = function(name, "_backward")(*original, **keywords)
     for first, second in itertools.permutations(range(3), 2):

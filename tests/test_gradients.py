@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 
 import mpmath
@@ -11,7 +12,8 @@ from mpmath import mp
 from thorough import only
 
 import fastact as fa
-from fastact.catalogue import CATALOGUE, GATED, scalar
+from fastact.catalogue import CATALOGUE, Activation, Gated, Rows, Variants, scalar
+from fastact.catalogue.entries import REQUIRED, formulas
 
 POINTS = [-30.3, -7.1, -3.2, -1.9, -0.77, -0.3, -0.011, 0.013, 0.41, 0.9, 2.6, 5.3, 11.7, 40.1]
 STEP = mpmath.mpf(10) ** -25
@@ -51,7 +53,7 @@ EXACT = {
         ((mp.sqrt(s) - mp.tanh(mp.sqrt(s))) / (mp.sqrt(s) * s) - mp.mpf(1) / 3) / s
     ),
 }
-WITH_DERIVATIVE = [name for name, entry in CATALOGUE.items() if entry.derivative is not None]
+FORMULAS = formulas()
 
 
 def exact(formula):
@@ -63,19 +65,19 @@ def exact(formula):
 
 def parameters_of(name):
     """Numbers that are the same in every type; 1/4 where there is no default."""
-    given = {"threshold": {"threshold": 0.5, "value": 0.25}, "prelu": {"weight": 0.25}}
-    given |= {"rrelu": {"slope": 0.25}, "_relu_at_zero": {"at_zero": 0.5}}
-    defaults = {**CATALOGUE[name].parameters, **given.get(name, {})}
-    return {key: float(value) for key, value in defaults.items()}
+    given = FORMULAS[name].parameters
+    return {key: 0.25 if value is REQUIRED else float(value) for key, value in given.items()}
 
 
 def test_every_scalar_function_has_an_exact_one():
-    assert set(EXACT) == set(scalar.__all__)
+    functions = inspect.getmembers(scalar, inspect.isfunction)
+    own = {name for name, f in functions if f.__module__ == scalar.__name__}
+    assert set(EXACT) == {name for name in own if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("name", WITH_DERIVATIVE)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_a_derivative_is_that_of_its_formula(name):
-    entry, parameters = CATALOGUE[name], parameters_of(name)
+    entry, parameters = FORMULAS[name], parameters_of(name)
     formula, derivative = exact(entry.formula), exact(entry.derivative)
     with mpmath.workdps(60):
         exact_parameters = [mp.mpf(p) for p in parameters.values()]
@@ -86,12 +88,20 @@ def test_a_derivative_is_that_of_its_formula(name):
 
 
 @pytest.mark.parametrize("dtype", only(["float64"], ["float32", "float64"]))
-@pytest.mark.parametrize("name", [n for n in WITH_DERIVATIVE if not n.startswith("_")])
-def test_the_compiled_gradient(name, dtype):
-    entry, parameters = CATALOGUE[name], parameters_of(name)
-    keywords = {"lower": 0.25, "upper": 0.25} if name == "rrelu" else parameters
+@pytest.mark.parametrize(
+    ("function", "name", "chosen"),
+    [
+        (function.name, formula.name, chosen)
+        for function in CATALOGUE.values()
+        if isinstance(function, Activation | Variants)
+        for formula, chosen in function.formulas
+    ],
+)
+def test_the_compiled_gradient(function, name, chosen, dtype):
+    entry, parameters = FORMULAS[name], parameters_of(name)
+    keywords = {"lower": 0.25, "upper": 0.25} if name == "rrelu" else parameters | chosen
     x, formula = np.array(POINTS, dtype), exact(entry.formula)
-    backward = getattr(fa, f"{name}_backward")
+    backward = getattr(fa, f"{function}_backward")
     grad = np.linspace(0.5, 2, len(x)).astype(dtype)
     result = backward(grad, x, **keywords)
     with mpmath.workdps(60):
@@ -121,30 +131,44 @@ def gradient(function, arrays, grad):
     return result
 
 
-@pytest.mark.parametrize("name", GATED)
-def test_gated(name):
+@pytest.mark.parametrize(
+    ("name", "activation", "chosen"),
+    [
+        (unit.name, activation.name, chosen)
+        for unit in CATALOGUE.values()
+        if isinstance(unit, Gated)
+        for activation, chosen in unit.of.formulas
+    ],
+)
+def test_gated(name, activation, chosen):
     rng = np.random.default_rng(4)
     grad, gate, up = rng.normal(size=(3, 9))
-    formula = exact(CATALOGUE[GATED[name].activation].formula)
+    formula = exact(FORMULAS[activation].formula)
     with mpmath.workdps(60):
         right = gradient(
             lambda a, b: [formula(v) * u for v, u in zip(a, b, strict=True)], (gate, up), grad
         )
-    if name == "_glu":
-        result = np.split(fa.glu_backward(grad, np.concatenate([up, gate])), 2)[::-1]
+    backward = getattr(fa, f"{name}_backward")
+    if CATALOGUE[name].halves:
+        result = np.split(backward(grad, np.concatenate([up, gate])), 2)[::-1]
     else:
-        public = name.strip("_").removesuffix("_tanh")
-        keywords = {"approximate": "tanh"} if name.endswith("_tanh") else {}
-        result = getattr(fa, f"{public}_backward")(grad, gate, up, **keywords)
+        result = backward(grad, gate, up, **chosen)
     np.testing.assert_allclose(result, right, rtol=1e-14, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("name", [n for n, e in CATALOGUE.items() if isinstance(e, Rows)])
 @pytest.mark.parametrize("n", [1, 5, 40])
 def test_rows(name, n):
+    formula = CATALOGUE[name].formula
+    term, result = exact(formula.term), exact(formula.result)
+
     def function(x):
-        e = [mp.exp(v) for v in x]
-        return [v / sum(e) if name == "softmax" else mp.log(v / sum(e)) for v in e]
+        top = max(x)
+        terms = [term(v, top) for v in x]
+        total = sum(terms)
+        known = {"sum": total, "inverse": 1 / total, "logarithm": mp.log(total) + top}
+        each = terms if formula.keeps_term else x
+        return [result(v, known[formula.total], 0) for v in each]
 
     rng = np.random.default_rng(5)
     x, grad = rng.normal(size=(2, n))

@@ -304,8 +304,8 @@ def test_a_warm_start_does_without_numba(tmp_path):
 
 def test_fused_kernels_are_prepared_by_name():
     names = {unit.name for unit in warmup.units(["fused", "gelu"], ["float32"]).values()}
-    assert "_gelu_bias_columns-float32" in names
-    assert "_gelu_tanh_bias_residual_backward_rows-float32" in names
+    assert "gelu_bias_columns-float32" in names
+    assert "gelu_tanh_bias_residual_backward_rows-float32" in names
     assert "prelu_weight_backward_columns-float32" in names
     assert "relu_mask_columns-float32" in names
     assert not any("float64" in name for name in names)

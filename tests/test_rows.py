@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import xarray as xr
+from references import ROW_REFERENCES as REFERENCES
 from smooth import FUSED, ulps
 from thorough import only
 
@@ -37,30 +38,6 @@ def numpy_dtype(name):
 
 def wide(array):
     return array.astype(np.longdouble if array.dtype == np.float64 else np.float64)
-
-
-def softmax(x, axis):
-    e = np.exp(x - x.max(axis, keepdims=True))
-    return e / e.sum(axis, keepdims=True)
-
-
-def log_softmax(x, axis):
-    difference = x - x.max(axis, keepdims=True)
-    at_top = difference == 0
-    others = np.where(at_top, 0, np.exp(difference)).sum(axis, keepdims=True)
-    return difference - np.log1p(others + (at_top.sum(axis, keepdims=True) - 1))
-
-
-def softmax_backward(grad, y, axis):
-    return y * (grad - (grad * y).sum(axis, keepdims=True))
-
-
-def log_softmax_backward(grad, y, axis):
-    return grad - np.exp(y) * grad.sum(axis, keepdims=True)
-
-
-REFERENCES = {"softmax": (softmax, softmax_backward)}
-REFERENCES["log_softmax"] = (log_softmax, log_softmax_backward)
 
 
 def layouts(x):
@@ -128,7 +105,7 @@ def test_few_long_rows(name, shape, dtype, monkeypatch):
     by_parts = rows._RowFunction._by_parts
 
     def watched(self, *arguments):
-        taken.append(self.entry.name)
+        taken.append(self.formula.name)
         by_parts(self, *arguments)
 
     monkeypatch.setattr(rows._RowFunction, "_by_parts", watched)

@@ -20,13 +20,11 @@ from references import REFERENCES
 from thorough import only
 
 import fastact as fa
-from fastact.catalogue import CATALOGUE, GATED, ROWS
-from fastact.public.names import NAMES
+from fastact.catalogue import CATALOGUE
+from fastact.public.names import FORMS, NAMES
 
 X = np.array([-2.0, -0.0, 0.5, 3.0], np.float32)
 RELU_X = np.array([0.0, 0.0, 0.5, 3.0], np.float32)
-KINDS = {*CATALOGUE, *GATED, *ROWS, "crelu", "geglu", "gelu", "glu", "maxout"}
-FUNCTIONS = [name for name in NAMES if name.split("_b")[0].rstrip("_") in KINDS]
 PLAIN = [name for name in REFERENCES if not CATALOGUE[name].parameters]
 
 
@@ -36,7 +34,7 @@ def test_a_function_without_parameters_is_a_ufunc(name):
     assert getattr(fa, name).__name__ == name
 
 
-@pytest.mark.parametrize("name", [n for n in FUNCTIONS if not n.endswith("_")])
+@pytest.mark.parametrize("name", [n for n in FORMS if not n.endswith("_")])
 def test_a_function_with_parameters_carries_its_ufunc(name):
     function = getattr(fa, name)
     assert isinstance(getattr(function, "ufunc", function), np.ufunc)
@@ -82,6 +80,14 @@ def test_integers_stay_integers(name, dtype):
     assert result.dtype == np.dtype(dtype)
     wide = getattr(fa, name)(x.astype(float), **parameters)
     np.testing.assert_array_equal(result, wide.astype(np.int64).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", "bBQ")
+def test_a_default_that_the_dtype_does_not_have(dtype):
+    """hardtanh's -1: where there are no negative numbers, none is below it."""
+    x = np.array([0, 1, 100], dtype)
+    np.testing.assert_array_equal(fa.hardtanh(x), np.array([0, 1, 1], dtype))
+    assert fa.hardtanh_(x) is x
 
 
 @pytest.mark.parametrize("name", [n for n in REFERENCES if not CATALOGUE[n].parameters])
@@ -183,7 +189,7 @@ def test_subclasses_and_overrides():
 # --- objects ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", FORMS)
 def test_pickle_and_copy(name):
     function = getattr(fa, name)
     own = {} if isinstance(function, np.ufunc) else vars(function)

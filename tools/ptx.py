@@ -26,11 +26,19 @@ from numba.cuda import dispatcher
 
 cuda.current_context = lambda: None  # by which fastact.cuda finds out whether there is a GPU
 
-from fastact.catalogue import CATALOGUE, ROWS  # noqa: E402
+from fastact.catalogue import (  # noqa: E402
+    CATALOGUE,
+    Activation,
+    Joined,
+    Largest,
+    Rows,
+    Variants,
+)
 from fastact.catalogue.dtypes import Kind  # noqa: E402
+from fastact.catalogue.entries import activation_of  # noqa: E402
 from fastact.cuda import device, kernels  # noqa: E402
 from fastact.cuda.arrays import KINDS  # noqa: E402
-from fastact.cuda.kernels import Kernel  # noqa: E402
+from fastact.cuda.kernels import CudaKernel  # noqa: E402
 from fastact.source import fused  # noqa: E402
 
 
@@ -47,7 +55,7 @@ def main() -> int:
     device.jit = lambda function, arguments, cached: cuda.compile_ptx(
         function, tuple(getattr(types, name) for name in arguments), cc=capability
     )[0]
-    Kernel._file = lambda self: None  # type: ignore[method-assign]
+    CudaKernel._file = lambda self: None  # type: ignore[method-assign]
     assembler = _assembler()
     failed = 0
     for dtype in options.dtype.split(","):
@@ -65,29 +73,39 @@ def _assembler() -> Path:
     raise SystemExit("ptxas, of the package nvidia-cuda-nvcc-cu12, is not there")
 
 
-def _kernels(names: list[str], kind: Kind) -> Iterator[Kernel]:
+def _kernels(names: list[str], kind: Kind) -> Iterator[CudaKernel]:
     width = kernels.vector_width(kind)
     for name in names:
         entry = CATALOGUE[name]
-        count = len(entry.parameters)
-        forward = kernels.forward(entry, kind)
-        yield kernels.linear(name, kind, forward, entry.arrays, count)
-        if not entry.derivative:
-            continue
-        backward = kernels.backward(entry, kind)
-        yield kernels.linear(f"{name}_backward", kind, backward, 2, count)
-        yield kernels.strided(f"{name}_backward", kind, backward, 2, count, 1, 3)
-        yield kernels.columns(fused.bias_act_backward(entry, kind, False), width)
-    silu, prelu = CATALOGUE["silu"], CATALOGUE["prelu"]
+        if isinstance(entry, Activation | Variants):
+            for activation, _ in entry.formulas:
+                yield from _of_activation(activation, kind)
+        elif isinstance(entry, Joined):
+            for activation in (entry.first, entry.second, entry.derivative):
+                source = kernels.forward(activation, kind)
+                yield kernels.linear(activation.name, kind, source, activation.arrays, 0)
+        elif isinstance(entry, Rows):
+            yield from (kernels.rows(f, kind) for f in (entry.formula, entry.backward))
+        elif isinstance(entry, Largest):
+            yield from (kernels.maxout(kind), kernels.maxout_backward(kind))
+    silu, prelu = activation_of("silu"), activation_of("prelu")
     yield kernels.linear("swiglu_backward", kind, kernels.gated_backward(silu, kind), 3, 0, 2)
     yield kernels.channels(fused.bias_act_backward(silu, kind, True))
     yield kernels.columns(fused.prelu_backward(prelu, kind), width)
-    yield from (kernels.rows(entry, kind) for entry in ROWS.values())
-    yield from (kernels.maxout(kind), kernels.maxout_backward(kind))
     yield from (kernels.mask(kind), kernels.mask_backward(kind), kernels.total(kind))
 
 
-def _check(kernel: Kernel, assembler: Path, architecture: str) -> str:
+def _of_activation(entry: Activation, kind: Kind) -> Iterator[CudaKernel]:
+    name, count = entry.name, len(entry.parameters)
+    yield kernels.linear(name, kind, kernels.forward(entry, kind), entry.arrays, count)
+    backward = kernels.backward(entry, kind)
+    count += len(entry.derivative_parameters)
+    yield kernels.linear(f"{name}_backward", kind, backward, 2, count)
+    yield kernels.strided(f"{name}_backward", kind, backward, 2, count, 1, 3)
+    yield kernels.columns(fused.bias_act_backward(entry, kind, False), kernels.vector_width(kind))
+
+
+def _check(kernel: CudaKernel, assembler: Path, architecture: str) -> str:
     """What is wrong with a kernel, if anything; printed, with its registers."""
     ptx: Any = kernel.compiled
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:

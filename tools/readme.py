@@ -1,16 +1,17 @@
-"""Write the README's benchmark tables and picture from ``docs/benchmarks.json``.
+"""Write what the README has of other files: the benchmarks' tables and picture, and the functions.
+
+Measurements come from ``docs/benchmarks.json``, the names of functions from the catalogue.
 
 fastact bench relu --json docs/benchmarks.json
 fastact bench relu --mode out --size 10k,100k,1M,10M --gap sleep,matmul \\
     --json docs/benchmarks.json --append
 python tools/readme.py          # write them
-python tools/readme.py --check  # exit status 1 if the README does not say what the file does
+python tools/readme.py --check  # exit status 1 if the README says something else than they do
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 import sys
 from pathlib import Path
@@ -19,19 +20,20 @@ from fastact.benchmark import plots
 from fastact.benchmark.cases import GAPS, MODES
 from fastact.benchmark.results import Result, Run, read_runs
 from fastact.benchmark.table import MODE_TITLES, TITLES, conditions, elements
+from fastact.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DATA = ROOT / "docs" / "benchmarks.json"
-BEGIN, END = "<!-- begin: tools/readme.py -->", "<!-- end: tools/readme.py -->"
+MARKS = "<!-- begin: {0}, by tools/readme.py -->", "<!-- end: {0} -->"
 PICTURES = {False: "docs/throughput.svg", True: "docs/throughput-dark.svg"}
 OTHERS = ["numpy", "torch"]
 
 
-def section(back_to_back: Run, after_gaps: Run) -> str:
+def speed() -> str:
+    back_to_back, after_gaps = read_runs(DATA)
     date = back_to_back.started.partition("T")[0]
     return f"""\
-{BEGIN}
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="{PICTURES[True]}">
   <img src="{PICTURES[False]}" alt="Throughput of ReLU over array size">
@@ -46,8 +48,20 @@ spin. Into `out=`, median time in µs, 95th percentile in parentheses.
 
 {times(after_gaps)}
 
-Measured on {date}: {conditions(back_to_back)}.
-{END}"""
+Measured on {date}: {conditions(back_to_back)}."""
+
+
+def functions() -> str:
+    """Rows of a table: a family, and its functions."""
+    families: dict[str, list[str]] = {}
+    for entry in CATALOGUE.values():
+        other = "".join(f" (`{alias}`)" for alias in entry.aliases)
+        families.setdefault(entry.family, []).append(f"`{entry.name}`{other}")
+    rows = [f"| {family} | {' '.join(names)} |" for family, names in families.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+SECTIONS = {"speed": speed, "functions": functions}
 
 
 def ratios(run: Run) -> str:
@@ -90,18 +104,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    back_to_back, after_gaps = read_runs(DATA)
-    text = README.read_text(encoding="utf-8")
-    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
-    new, count = re.subn(pattern, lambda _: section(back_to_back, after_gaps), text, flags=re.S)
-    if count != 1:
-        print(f"README.md must contain {BEGIN} and {END} once", file=sys.stderr)
-        return 1
+    text = new = README.read_text(encoding="utf-8")
+    for name, section in SECTIONS.items():
+        begin, end = (mark.format(name) for mark in MARKS)
+        before, _, rest = new.partition(f"{begin}\n")
+        _, found, after = rest.partition(f"\n{end}")
+        if not found:
+            print(f"README.md must contain {begin} and {end}", file=sys.stderr)
+            return 1
+        new = f"{before}{begin}\n{section()}{found}{after}"
     if check:
         if new != text:
             print("README.md is out of date: run python tools/readme.py", file=sys.stderr)
         return int(new != text)
     README.write_text(new, encoding="utf-8")
+    back_to_back, _ = read_runs(DATA)
     for dark, path in PICTURES.items():
         groups = plots.throughput_groups(back_to_back)
         plots.save(plots.throughput(back_to_back, groups, dark), ROOT / path)

@@ -5,16 +5,26 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util
-import inspect
 import itertools
-import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from fastact.catalogue import CATALOGUE, GATED
+from fastact.catalogue import (
+    CATALOGUE,
+    Activation,
+    Entry,
+    Gated,
+    Joined,
+    Largest,
+    Randomized,
+    Rows,
+    Variants,
+)
 from fastact.catalogue.dtypes import bfloat16_dtype
+from fastact.catalogue.entries import REQUIRED
 
 __all__ = [
     "DTYPES",
@@ -47,35 +57,31 @@ ROW = 100
 class Subject:
     """A function that is measured, and how each library spells it.
 
-    The idioms are in terms of ``x``, ``grad``, ``out`` and the parameters; ``torch`` is the name
-    of one of PyTorch's operators and its arguments, ``torch_backward`` one and its arguments after
-    ``grad``.
+    The idioms are in terms of ``x``, which is also what backward functions take, ``up`` of gated
+    units, ``grad``, ``out`` and the parameters; ``torch`` is the name of one of PyTorch's operators
+    and its arguments, ``torch_backward`` one and its arguments after ``grad``.
     """
 
     name: str
-    idiom: str
-    backward_idiom: str
-    parameters: dict[str, Any]
+    modes: tuple[str, ...]
+    idiom: str = ""
+    backward_idiom: str = ""
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    #: What follows the arrays in fastact's calls.
     passed: str = ""
     #: The function in fastact, if it is not the name.
     function: str = ""
     torch: str = ""
     torch_backward: str = ""
-    #: Elements of the result for each element of x.
-    outputs: int = 1
-    #: Arrays x and ``up``; the gradients by both.
+    #: Arrays x and ``up``; the gradients are by both.
     gated: bool = False
+    #: Elements of the result for each element of x.
+    outputs: float = 1.0
     #: x consists of rows.
     rows: bool = False
     #: Of ``fastact.fused``: for each mode, how fastact, NumPy and PyTorch (if at all) spell it, in
     #: terms of ``bias``, a number for each column, ``mask``, bits of x > 0, and ``stats``, too.
     fused: dict[str, tuple[str, str, str]] = dataclasses.field(default_factory=dict)
-
-    @property
-    def modes(self) -> list[str]:
-        if self.fused:
-            return list(self.fused)
-        return MODES if self.outputs == 1 else [m for m in MODES if m != "in-place"]
 
 
 #: PyTorch's operators and their arguments; where there is none, PyTorch is not measured.
@@ -106,18 +112,6 @@ _TORCH = {
     "softmax": ("softmax x -1", "_softmax_backward_data x -1 x.dtype"),
     "log_softmax": ("log_softmax x -1", "_log_softmax_backward_data x -1 x.dtype"),
 }
-
-_ROWS = {
-    "softmax": (
-        "(e := np.exp(x - x.max(-1, keepdims=True))) / e.sum(-1, keepdims=True)",
-        "x * (grad - (grad * x).sum(-1, keepdims=True))",
-    ),
-    "log_softmax": (
-        "(d := x - x.max(-1, keepdims=True)) - np.log(np.exp(d).sum(-1, keepdims=True))",
-        "grad - np.exp(x) * grad.sum(-1, keepdims=True)",
-    ),
-}
-
 
 _FUSED = {
     "bias_act": {
@@ -159,72 +153,56 @@ _FUSED = {
 }
 
 
-_TANH = "np.tanh((2 / PI) ** 0.5 * (x + 0.044715 * x**3))"
-#: Arguments in fastact, and the idioms; NumPy has no erf, so people take SciPy's.
-_GELU = {
-    "gelu": (
-        "",
-        "0.5 * x * (1 + special.erf(x / 2**0.5))",
-        "(0.5 * (1 + special.erf(x / 2**0.5)) + x * np.exp(-0.5 * x * x) / (2 * PI) ** 0.5) * grad",
-    ),
-    "gelu_tanh": (
-        ", approximate='tanh'",
-        f"0.5 * x * (1 + {_TANH})",
-        f"(0.5 * (1 + (t := {_TANH}))"
-        " + 0.5 * x * (1 - t * t) * (2 / PI) ** 0.5 * (1 + 0.134145 * x * x)) * grad",
-    ),
-}
-
-
 def _subjects() -> dict[str, Subject]:
     subjects = {}
-    for name, entry in CATALOGUE.items():
-        if name.startswith("_"):
+    for entry in CATALOGUE.values():
+        if isinstance(entry, Largest):  # of which the results are two, and pieces, not elements
             continue
-        parameters = {
-            # 1/4 makes sense for those that have no default: slopes and thresholds.
-            key: 0.25 if default is inspect.Parameter.empty else default
-            for key, default in entry.parameters.items()
-        }
-        passed = "".join(f", {key}" for key in parameters)
-        if name == "rrelu":  # its kernel takes a slope, the function an interval
-            parameters, passed = {"slope": (1 / 8 + 1 / 3) / 2}, ""
-        subjects[name] = Subject(
-            name,
-            entry.idiom,
-            entry.backward_idiom,
-            parameters,
-            passed,
-            "",
-            *_TORCH.get(name, ("", "")),
-        )
-    for name, (passed, idiom, backward_idiom) in _GELU.items():
-        subjects[name] = Subject(
-            name, idiom, backward_idiom, {"PI": math.pi}, passed, "gelu", *_TORCH[name]
-        )
-    for name, gated in GATED.items():
-        if gated.idiom and name != "_glu":
-            idiom, backward_idiom = (
-                text.replace("gate", "x") for text in (gated.idiom, gated.backward_idiom)
-            )
-            public = name.strip("_")
-            parameters = {"PI": math.pi}
-            subjects[public] = Subject(
-                public, idiom, backward_idiom, parameters, ", up", gated=True
-            )
-    for name, (idiom, backward_idiom) in _ROWS.items():
-        subjects[name] = Subject(name, idiom, backward_idiom, {}, "", "", *_TORCH[name], rows=True)
+        of: list[tuple[Any, dict[str, str]]] = [(entry, {})]
+        if isinstance(entry, Activation | Variants):
+            of = entry.formulas
+        for idioms, given in of:
+            subjects[idioms.name] = _subject(idioms.name, entry, idioms, given)
     for name, spelled in _FUSED.items():
         function = "prelu" if name == "prelu_weight" else name
-        subjects[name] = Subject(name, "", "", {}, "", function, rows=True, fused=spelled)
-    subjects["crelu"] = Subject(
-        "crelu",
-        "np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], out=out)",
-        "np.where(x > 0, grad[: len(x)], np.where(x < 0, -grad[len(x) :], 0))",
-        {},
-        outputs=2,
-    )
+        subjects[name] = Subject(name, tuple(spelled), function=function, rows=True, fused=spelled)
     return subjects
+
+
+def _subject(name: str, entry: Entry, idioms: Entry, given: dict[str, Any]) -> Subject:
+    forms = {form.which: form for form in entry.forms}
+    modes = [m for m in MODES if m != "in-place" or "in_place" in forms]
+    gated = isinstance(entry, Gated) and not entry.halves
+    passed = (", up" if gated else "") + "".join(f", {k}={v!r}" for k, v in given.items())
+    parameters: dict[str, Any] = {}
+    if isinstance(idioms, Activation):
+        # 1/4 makes sense for those that have no default: slopes and thresholds.
+        known = idioms.chosen({})[1]
+        parameters = {k: 0.25 if v is REQUIRED else v for k, v in known.items()}
+        if not isinstance(idioms, Randomized):  # whose function takes no slope
+            passed += "".join(f", {key}" for key in parameters)
+    idiom, backward_idiom = (
+        re.sub(r"\b(gate|y)\b", "x", text) for text in (idioms.idiom, idioms.backward_idiom)
+    )
+    return Subject(
+        name,
+        tuple(modes),
+        idiom,
+        backward_idiom,
+        parameters,
+        passed,
+        entry.name,
+        *_TORCH.get(name, ("", "")),
+        gated=gated,
+        outputs=_outputs(entry),
+        rows=isinstance(entry, Rows),
+    )
+
+
+def _outputs(entry: Entry) -> float:
+    if isinstance(entry, Joined):
+        return 2.0
+    return 0.5 if isinstance(entry, Gated) and entry.halves else 1.0
 
 
 SUBJECTS = _subjects()
@@ -251,7 +229,7 @@ class Case:
         """Bytes that a call has to read and write at least."""
         backward = self.mode == "backward"
         arrays = 1 + self.subject.outputs + backward + self.subject.gated * (1 + backward)
-        return self.array_bytes * arrays
+        return round(self.array_bytes * arrays)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -260,6 +238,11 @@ class Case:
             return (self.n,)
         row = ROW if self.n % ROW == 0 else self.n
         return (self.n // row, row)
+
+    @property
+    def outputs(self) -> int:
+        """Elements of the result."""
+        return int(self.n * self.subject.outputs)
 
     @property
     def array_bytes(self) -> int:
@@ -363,7 +346,7 @@ def select(
     return [
         Case(name, mode, dtype, n, gap)
         for name, dtype, gap, mode, n in product
-        if mode in SUBJECTS[name].modes
+        if mode in SUBJECTS[name].modes and (n * SUBJECTS[name].outputs).is_integer()
     ]
 
 

@@ -1,52 +1,82 @@
-"""The catalogue: every activation as a scalar formula and its derivative.
+"""The catalogue: every function as a scalar formula and its derivative.
 
-This is the one place where an activation is written. Kernels for every dtype, the in-place and the
-backward function, tests, benchmarks, type stubs and reference documentation are derived from it.
+This is the one place where a function is written. Kernels for every dtype, on the CPU and on the
+GPU, the in-place and the backward function, tests, benchmarks, type stubs and reference
+documentation are derived from it.
 
-An entry is a class body with these names:
+Every entry is a class body, under a decorator that says of which kind it is. Its docstring is the
+public one: a summary of one line, what there is to know, and examples. Entries of all kinds have
+
+``idiom``, ``backward_idiom``
+    What a NumPy user writes today, in terms of ``x``, ``grad``, ``out`` and the parameters: shown
+    in the documentation, timed by the benchmarks, and compared with the compiled function.
+``backward_doc``
+    The docstring of the backward function, if there is more to say than is derived.
+``reference``
+    The paper.
+``aliases``
+    Other names of the function.
+
+``family(...)`` says how the entries below it are grouped in the documentation.
+
+``@activation``: a function of the elements of one array.
 
 ``formula``
-    A plain Python function of scalars; it runs uncompiled, too, and so is its own reference. Its
+    A plain Python function of scalars; it also runs uncompiled, and so is its own reference. Its
     arguments after ``x`` are the parameters of the public function: same names, order, defaults.
 ``derivative``
     The formula's derivative by ``x``, with the same arguments. The backward function is
     ``grad * derivative`` with one rule on top: where the derivative is zero the result is zero,
-    whatever ``grad`` is, so that an inactive unit does not pass on an infinity or a NaN.
+    whatever ``grad`` is, so that an inactive unit does not pass on an infinity or a NaN. Further
+    arguments, which need defaults, are parameters of the backward function alone.
 ``about``
-    What each parameter means, in the order of the formula's arguments.
+    What each parameter means, in the order of the arguments; those of the derivative alone last.
 ``derivative_from_output``
     The derivative in terms of the formula's result, where there is one and it differs from
     ``derivative``: gives ``f_backward_from_output``.
 ``default_formula``, ``default_derivative``
     What formula and derivative come down to with the default parameters, where that is simpler.
-``idiom``, ``backward_idiom``
-    What a NumPy user writes today, in terms of ``x``, ``grad``, ``out`` and the parameters: shown
-    in the documentation and timed by the benchmarks.
 ``keeps_integers``
     Integer input gives output of the same integer dtype (otherwise it promotes to floating point).
 ``constraints``
     Inequalities that the parameters must satisfy, each as ``(smaller, larger)``; either side is a
     parameter's name or a number.
-``arrays``
-    How many of the formula's arguments are arrays of the same kind; what follows are parameters.
-``weights``
-    The parameters usually are arrays rather than numbers: kernels get a fast path for them.
-``reference``
-    The paper.
+``channels``
+    The parameter may have one number for each channel: the functions get an argument ``axis``.
 
-An entry whose name begins with an underscore is a kernel without a public function of its own.
+``@randomized``: the same, with one parameter that is drawn between ``lower`` and ``upper`` in
+training. ``@variants``: one name for several formulas, each a class in the body with the fields of
+an activation; ``parameter`` is the argument that chooses one, ``about`` what it means.
+
+``@gated``: the ``activation`` of one array times another one. ``halves``: both are halves of one
+array. ``@joined``: the results of the formulas ``first`` and ``second`` along an axis, and
+``derivative(grad_first, grad_second, x)``. ``@rows``: softmax and its like; what ``term``,
+``result``, ``total`` and ``keeps_term`` mean is said at ``entries.RowFormula``; the class
+``backward`` has those of the gradient, which is a function of the output. ``@largest``: maxout.
 
 Two rules keep formulas fast and right. They consist of assignments and a ``return``, and choose
 between *values* (``a if c else b``, conditions joined by ``&`` and ``|``), which compiles to code
-without branches that LLVM vectorizes; beside ``abs`` they call only functions of ``scalar``. And conditions are arranged so that NaN falls through to the
-input or to arithmetic on it, and so propagates. Number literals take the type that is computed in:
-for float32 input, ``0.5`` is a float32.
+without branches that LLVM vectorizes. Beside ``abs`` they call only functions of ``scalar``: what
+these compile to is in ``fastact.source.elementary``, for ``fma`` and ``sqrt`` it is one instruction
+(``fastact.cpu.arithmetic``), and ``constant`` becomes a number (``fastact.source.formulas``). And
+conditions are arranged so that NaN falls through to the input or to arithmetic on it, and so
+propagates. Number literals take the type that is computed in: for float32 input, ``0.5`` is a
+float32.
 """
 # mypy: disable-error-code="misc"
 
 from __future__ import annotations
 
-from fastact.catalogue.entries import activation, gated, rows
+from fastact.catalogue.decorators import (
+    activation,
+    family,
+    gated,
+    joined,
+    largest,
+    randomized,
+    rows,
+    variants,
+)
 from fastact.catalogue.scalar import (
     bounded,
     constant,
@@ -80,6 +110,8 @@ from fastact.catalogue.scalar import (
 
 # --- the ReLU family ----------------------------------------------------------------------------
 
+family("piecewise")
+
 
 @activation
 class relu:
@@ -93,6 +125,17 @@ class relu:
     array([0, 4])
     """
 
+    backward_doc = """Gradient of ``relu``: grad where x > 0, else 0, in one pass.
+
+    What ``relu`` returned may be given as x: the result is the same.
+
+    >>> grad, x = np.array([0.5, 0.5, 0.5]), np.array([-1.0, 0.0, 2.0])
+    >>> fa.relu_backward(grad, x)
+    array([0. , 0. , 0.5])
+    >>> fa.relu_backward(grad, x, at_zero=1.0)
+    array([0. , 0.5, 0.5])
+    """
+    about = ("the derivative at 0: PyTorch and most libraries take 0, some textbooks 1 or 1/2",)
     reference = (
         "Nair and Hinton, Rectified linear units improve restricted Boltzmann machines, 2010"
     )
@@ -103,7 +146,10 @@ class relu:
     def formula(x):
         return 0 if x <= 0 else x
 
-    def derivative(x):
+    def derivative(x, at_zero=0):
+        return 1 if x > 0 else (at_zero if x == 0 else 0)
+
+    def default_derivative(x):
         return 1 if x > 0 else 0
 
 
@@ -181,19 +227,26 @@ class leaky_relu:
 class prelu:
     """Parametric rectified linear unit: x where x > 0, else weight * x.
 
-    ``weight`` is a number, or has one element for each channel of ``x``. The derivative at 0 is
-    ``weight``, as in PyTorch. ``prelu_backward`` gives the gradient of ``x``.
+    ``weight`` is a number, or has one element for each channel of ``x``, or as many dimensions as
+    ``x``, with which it broadcasts. The derivative at 0 is ``weight``, as in PyTorch.
 
     >>> fa.prelu(np.array([[-2.0, -2.0], [4.0, 4.0]]), np.array([0.5, 0.25]))
     array([[-1. , -0.5],
            [ 4. ,  4. ]])
     """
 
+    backward_doc = """Gradient of ``prelu`` by x: grad where x > 0, else weight * grad, in one pass.
+
+    ``fused.prelu_backward`` gives the gradient by the weight, too.
+
+    >>> fa.prelu_backward(np.array([[1.0, 1.0]]), np.array([[-2.0, 4.0]]), 0.5)
+    array([[0.5, 1. ]])
+    """
     about = ("slope where x is not positive: a number, or one for each channel",)
     reference = "He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015, arXiv:1502.01852"
     idiom = "np.where(x > 0, x, weight * x)"
     backward_idiom = "np.where(x > 0, grad, weight * grad)"
-    weights = True
+    channels = True
 
     def formula(x, weight):
         return x if x > 0 else weight * x
@@ -202,15 +255,35 @@ class prelu:
         return 1 if x > 0 else weight
 
 
-@activation
+@randomized
 class rrelu:
-    """Randomized leaky rectified linear unit: x where x > 0, else slope * x, slope being random."""
+    """Randomized leaky rectified linear unit: x where x > 0, else slope * x.
 
-    about = ("slope where x is not positive: one for each element, or their mean",)
-    reference = "Xu, Wang, Chen and Li, Empirical evaluation of rectified activations, 2015, arXiv:1505.00853"
+    In training, each element has a slope of its own, drawn uniformly between ``lower`` and
+    ``upper``. Otherwise the slope is their mean.
+
+    >>> x = np.array([-1.0, -1.0, 2.0])
+    >>> fa.rrelu(x, 0.25, 0.75)
+    array([-0.5, -0.5,  2. ])
+    >>> noise = np.empty_like(x)
+    >>> y = fa.rrelu(x, training=True, rng=0, noise=noise)
+    >>> bool(np.all(y == noise * x))
+    True
+    """
+
+    backward_doc = """Gradient of ``rrelu``: grad where x > 0, else slope * grad, in one pass.
+
+    ``noise`` has the slopes; without it, the slope is the mean of ``lower`` and ``upper``.
+
+    >>> fa.rrelu_backward(np.array([1.0, 1.0]), np.array([-2.0, 4.0]), 0.25, 0.75)
+    array([0.5, 1. ])
+    """
+    about = ("slope where x is not positive",)
+    reference = "Xu, Wang, Chen and Li, Empirical evaluation of rectified activations in convolutional network, 2015, arXiv:1505.00853"
     idiom = "np.where(x > 0, x, slope * x)"
     backward_idiom = "np.where(x > 0, grad, slope * grad)"
-    weights = True
+    lower = 1 / 8
+    upper = 1 / 3
 
     def formula(x, slope):
         return x if x > 0 else slope * x
@@ -429,7 +502,39 @@ class clipped_linear:
         return slope if (line > min_val) & (line < max_val) else 0
 
 
+@joined
+class crelu:
+    """Concatenated rectified linear unit: relu(x) and relu(-x), one after the other along an axis.
+
+    >>> fa.crelu(np.array([-1.0, 2.0]))
+    array([0., 2., 1., 0.])
+    """
+
+    backward_doc = """Gradient of ``crelu``: what came back for relu(x), minus what came back for relu(-x).
+
+    >>> fa.crelu_backward(np.array([1.0, 2.0, 3.0, 4.0]), np.array([-1.0, 2.0]))
+    array([-3.,  2.])
+    """
+    reference = "Shang, Sohn, Almeida and Lee, Understanding and improving convolutional neural networks via concatenated rectified linear units, 2016, arXiv:1603.05201"
+    idiom = "np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], -1, out=out)"
+    backward_idiom = (
+        "np.where(x > 0, grad[..., : x.shape[-1]], np.where(x < 0, -grad[..., x.shape[-1] :], 0))"
+    )
+    keeps_integers = True
+
+    def first(x):
+        return 0 if x <= 0 else x
+
+    def second(x):
+        return 0 if x >= 0 else -x
+
+    def derivative(grad_first, grad_second, x):
+        return grad_first if x > 0 else (-grad_second if x < 0 else 0)
+
+
 # --- smooth activations -------------------------------------------------------------------------
+
+family("smooth")
 
 
 @activation
@@ -513,6 +618,75 @@ class celu:
         return 1 if x > 0 else exp_times(x, 1)
 
 
+@variants
+class gelu:
+    """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution's function.
+
+    ``approximate="tanh"`` gives x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))). It is no
+    faster here: it is for networks that were trained with it.
+
+    >>> fa.gelu(np.array([-np.inf, 0.0, 100.0]))
+    array([ -0.,   0., 100.])
+    """
+
+    backward_doc = """Gradient of ``gelu``: grad * (Phi(x) + x * phi(x)), phi being the normal density.
+
+    >>> fa.gelu_backward(np.array([2.0, 2.0, 2.0]), np.array([-np.inf, 0.0, np.inf]))
+    array([0., 1., 2.])
+    """
+    parameter = "approximate"
+    about = "the approximation, if one is wanted"
+    reference = "Hendrycks and Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415"
+    idiom = "0.5 * x * (1 + scipy.special.erf(x / np.sqrt(2)))"
+
+    class none:
+        idiom = "0.5 * x * (1 + special.erf(x / 2**0.5))"
+        backward_idiom = (
+            "(0.5 * (1 + special.erf(x / 2**0.5))"
+            " + x * np.exp(-0.5 * x * x) / (2 * np.pi) ** 0.5) * grad"
+        )
+
+        def formula(x):
+            tail = normal_tail_product(abs(x))
+            return (-0.0 if x < -0.0 else x) - tail
+
+        def derivative(x):
+            slope = normal_slope(abs(x))
+            return 1 - slope if x > 0 else slope
+
+    class tanh:
+        # x / (1 + e^-z), z = sqrt(8 / pi) * (x + 0.044715 * x^3)
+        idiom = "0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))"
+        backward_idiom = (
+            "(0.5 * (1 + (t := np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))))"
+            " + 0.5 * x * (1 - t * t) * (2 / np.pi) ** 0.5 * (1 + 0.134145 * x * x)) * grad"
+        )
+
+        def formula(x):
+            t = abs(x)
+            inside = 30 if t > 30 else t
+            ratio = gelu_tanh_ratio(inside)
+            z = inside * ratio
+            low = fma(inside, gelu_tanh_ratio_low(inside), product_low(inside, ratio, z))
+            tail = logistic_tail_times(z, low, inside)
+            return (-0.0 if x < -0.0 else x) - tail
+
+        def derivative(x):
+            t = abs(x)
+            inside = 30 if t > 30 else t
+            ratio = gelu_tanh_ratio(inside)
+            ratio_low = gelu_tanh_ratio_low(inside)
+            z = inside * ratio
+            low = fma(inside, ratio_low, product_low(inside, ratio, z))
+            twice = 2 * (ratio - constant("1.59576912160573071175978"))
+            growth = ratio + twice
+            growth_low = (ratio - growth) + twice + 3 * ratio_low
+            u = inside * growth
+            u_low = fma(inside, growth_low, product_low(inside, growth, u))
+            slope = logistic_slope(z, low, u, 1 - u_low)
+            return 1 - slope if x > 0 else slope
+
+
 @activation
 class quick_gelu:
     """The approximation of gelu by a sigmoid: x / (1 + e^(-1.702 * x)).
@@ -550,6 +724,7 @@ class silu:
     array([ -0.,   0., 100.])
     """
 
+    aliases = ("swish",)
     reference = "Elfwing, Uchibe and Doya, Sigmoid-weighted linear units, 2017, arXiv:1702.03118; Ramachandran, Zoph and Le, Searching for activation functions, 2017, arXiv:1710.05941"
     idiom = "x / (1 + np.exp(-x))"
     backward_idiom = "(s := 1 / (1 + np.exp(-x))) * (1 + x * (1 - s)) * grad"
@@ -844,93 +1019,9 @@ class dish:
         return beyond if t > 1e9 else 0.5 * (1 + odd if x > -0.4 else falling)
 
 
-# --- kernels that public functions are composed of ----------------------------------------------
-
-
-@activation
-class _copy:
-    """x itself: what benchmarks measure the speed of the machine's memory with."""
-
-    def formula(x):
-        return x
-
-
-@activation
-class _relu_at_zero:
-    """relu, of which the derivative at 0 is a parameter."""
-
-    about = ("the derivative at 0",)
-
-    def formula(x, at_zero):
-        return 0 if x <= 0 else x
-
-    def derivative(x, at_zero):
-        return 1 if x > 0 else (at_zero if x == 0 else 0)
-
-
-@activation
-class _relu_of_negative:
-    """relu(-x), the second half of crelu."""
-
-    keeps_integers = True
-
-    def formula(x):
-        return 0 if x >= 0 else -x
-
-
-@activation
-class _gelu:
-    """Gaussian error linear unit: x * Phi(x), Phi being the normal distribution's."""
-
-    def formula(x):
-        tail = normal_tail_product(abs(x))
-        return (-0.0 if x < -0.0 else x) - tail
-
-    def derivative(x):
-        slope = normal_slope(abs(x))
-        return 1 - slope if x > 0 else slope
-
-
-@activation
-class _gelu_tanh:
-    """The approximation of gelu by tanh: x / (1 + e^-z), z = sqrt(8 / pi) * (x + 0.044715 * x^3)."""
-
-    def formula(x):
-        t = abs(x)
-        inside = 30 if t > 30 else t
-        ratio = gelu_tanh_ratio(inside)
-        z = inside * ratio
-        low = fma(inside, gelu_tanh_ratio_low(inside), product_low(inside, ratio, z))
-        tail = logistic_tail_times(z, low, inside)
-        return (-0.0 if x < -0.0 else x) - tail
-
-    def derivative(x):
-        t = abs(x)
-        inside = 30 if t > 30 else t
-        ratio = gelu_tanh_ratio(inside)
-        ratio_low = gelu_tanh_ratio_low(inside)
-        z = inside * ratio
-        low = fma(inside, ratio_low, product_low(inside, ratio, z))
-        twice = 2 * (ratio - constant("1.59576912160573071175978"))
-        growth = ratio + twice
-        growth_low = (ratio - growth) + twice + 3 * ratio_low
-        u = inside * growth
-        u_low = fma(inside, growth_low, product_low(inside, growth, u))
-        slope = logistic_slope(z, low, u, 1 - u_low)
-        return 1 - slope if x > 0 else slope
-
-
-@activation
-class _crelu_backward:
-    """The gradient of crelu from those of its halves."""
-
-    arrays = 3
-
-    def formula(grad_positive, grad_negative, x):
-        return grad_positive if x > 0 else (-grad_negative if x < 0 else 0)
-
-
 # --- gated linear units -------------------------------------------------------------------------
+
+family("gated")
 
 _VARIANTS = "Shazeer, GLU variants improve transformer, 2020, arXiv:2002.05202"
 
@@ -950,6 +1041,23 @@ class reglu:
 
 
 @gated
+class geglu:
+    """GELU-gated linear unit: gelu(gate) * up.
+
+    >>> fa.geglu(np.array([-np.inf, 0.0, 100.0]), np.array([3.0, 3.0, 3.0]))
+    array([ -0.,   0., 300.])
+    """
+
+    activation = "gelu"
+    reference = _VARIANTS
+    idiom = "0.5 * gate * (1 + special.erf(gate / 2**0.5)) * up"
+    backward_idiom = (
+        "grad * up * ((p := 0.5 * (1 + special.erf(gate / 2**0.5)))"
+        " + gate * np.exp(-0.5 * gate * gate) / (2 * np.pi) ** 0.5), grad * gate * p"
+    )
+
+
+@gated
 class swiglu:
     """SiLU-gated linear unit: silu(gate) * up.
 
@@ -966,42 +1074,60 @@ class swiglu:
 
 
 @gated
-class _geglu:
-    """GELU-gated linear unit: gelu(gate) * up."""
+class glu:
+    """Gated linear unit: a * sigmoid(b), a and b being the halves of x along an axis.
 
-    activation = "_gelu"
-    idiom = "0.5 * gate * (1 + special.erf(gate / 2**0.5)) * up"
-    backward_idiom = (
-        "grad * up * ((p := 0.5 * (1 + special.erf(gate / 2**0.5)))"
-        " + gate * np.exp(-0.5 * gate * gate) / (2 * PI) ** 0.5), grad * gate * p"
-    )
+    The halves are in PyTorch's order.
 
+    >>> fa.glu(np.array([3.0, 4.0, 0.0, 100.0]))
+    array([1.5, 4. ])
+    """
 
-@gated
-class _geglu_tanh:
-    """The same with the approximation of gelu by tanh."""
+    backward_doc = """Gradient of ``glu``, of x's shape: both halves in one pass.
 
-    activation = "_gelu_tanh"
-    idiom = ""
-    backward_idiom = ""
-
-
-@gated
-class _glu:
-    """Gated linear unit: sigmoid(gate) * up."""
-
+    >>> fa.glu_backward(np.array([2.0]), np.array([4.0, 0.0]))
+    array([1., 2.])
+    """
     activation = "sigmoid"
-    idiom = "up / (1 + np.exp(-gate))"
-    backward_idiom = "grad * up * (s := 1 / (1 + np.exp(-gate))) * (1 - s), grad * s"
+    halves = True
+    reference = "Dauphin, Fan, Auli and Grangier, Language modeling with gated convolutional networks, 2017, arXiv:1612.08083"
+    idiom = "(a := x[..., : x.shape[-1] // 2]) / (1 + np.exp(-x[..., x.shape[-1] // 2 :]))"
+    backward_idiom = (
+        "np.concatenate([grad * (s := 1 / (1 + np.exp(-x[..., x.shape[-1] // 2 :]))),"
+        " grad * x[..., : x.shape[-1] // 2] * s * (1 - s)], -1)"
+    )
 
 
 # --- rows ---------------------------------------------------------------------------------------
 
+family("rows")
+
 
 @rows
 class softmax:
-    """e^x / sum(e^x)"""
+    """Softmax along an axis: e^x / sum(e^x).
 
+    No x is too large: what is computed is e^(x - max(x)). A row that has NaN or inf, or nothing but
+    -inf, gives NaN, as in PyTorch; other rows do not. Sums are kept in float64; the order of
+    additions does not depend on the number of threads.
+
+    >>> fa.softmax(np.array([1000.0, 1000.0, -np.inf]))
+    array([0.5, 0.5, 0. ])
+    """
+
+    backward_doc = """Gradient of ``softmax``, given its *output* y: y * (grad - sum(grad * y)).
+
+    Where y is 0 the result is 0 and ``grad`` does not matter, even if it is infinite or NaN: so it
+    is with masked positions.
+
+    >>> fa.softmax_backward(np.array([1.0, 0.0, np.nan]), np.array([0.5, 0.5, 0.0]))
+    array([ 0.25, -0.25,  0.  ])
+    """
+    reference = (
+        "Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990"
+    )
+    idiom = "(e := np.exp(x - x.max(-1, keepdims=True))) / e.sum(-1, keepdims=True)"
+    backward_idiom = "y * (grad - (grad * y).sum(-1, keepdims=True))"
     total = "inverse"
     keeps_term = True
 
@@ -1011,11 +1137,35 @@ class softmax:
     def result(term, inverse, inverse_low):
         return fma(term, inverse, term * inverse_low)
 
+    class backward:
+        total = "sum"
+
+        def term(grad, y):
+            return grad * y if y != 0 else 0
+
+        def result(grad, y, total, total_low):
+            return y * ((grad - total) - total_low) if y != 0 else 0
+
 
 @rows
 class log_softmax:
-    """x - log(sum(e^x))"""
+    """Logarithm of softmax along an axis: x - log(sum(e^x)).
 
+    Also accurate where a result is close to 0, because one element outweighs all others. A row that
+    has NaN or inf, or nothing but -inf, gives NaN, as in PyTorch; other rows do not.
+
+    >>> fa.log_softmax(np.array([0.0, -50.0, -np.inf]))
+    array([-1.92874985e-22, -5.00000000e+01,            -inf])
+    """
+
+    backward_doc = """Gradient of ``log_softmax``, given its *output* y: grad - e^y * sum(grad).
+
+    >>> fa.log_softmax_backward(np.array([1.0, 0.0]), np.log(np.array([0.25, 0.75])))
+    array([ 0.75, -0.75])
+    """
+    reference = "the logarithm of softmax, under PyTorch's name"
+    idiom = "(d := x - x.max(-1, keepdims=True)) - np.log(np.exp(d).sum(-1, keepdims=True))"
+    backward_idiom = "grad - np.exp(y) * grad.sum(-1, keepdims=True)"
     total = "logarithm"
 
     def term(x, top):
@@ -1024,29 +1174,37 @@ class log_softmax:
     def result(x, logarithm, logarithm_low):
         return (x - logarithm) - logarithm_low
 
+    class backward:
+        total = "sum"
 
-@rows
-class softmax_backward:
-    """y * (grad - sum(grad * y))"""
+        def term(grad, y):
+            return grad
 
-    total = "sum"
-
-    def term(grad, y):
-        return grad * y if y != 0 else 0
-
-    def result(grad, y, total, total_low):
-        return y * ((grad - total) - total_low) if y != 0 else 0
+        def result(grad, y, total, total_low):
+            e = exp(y)
+            return fma(-e, total, grad) - e * total_low
 
 
-@rows
-class log_softmax_backward:
-    """grad - e^y * sum(grad)"""
+@largest
+class maxout:
+    """Maxout: the largest element of each row along an axis, and where it is.
 
-    total = "sum"
+    Of equal elements the first one counts; NaN is larger than anything else, as for ``np.argmax``.
+    Layers that take the maximum over groups of channels call it with ``x`` reshaped to
+    (..., units, pieces).
 
-    def term(grad, y):
-        return grad
+    >>> fa.maxout(np.array([[1.0, 3.0, 2.0], [0.0, -1.0, 0.0]]))
+    (array([3., 0.]), array([1, 0]))
+    """
 
-    def result(grad, y, total, total_low):
-        e = exp(y)
-        return fma(-e, total, grad) - e * total_low
+    backward_doc = """Gradient of ``maxout``: grad where the largest element was, 0 elsewhere.
+
+    >>> fa.maxout_backward(np.array([1.0, 2.0]), np.array([1, 0]), pieces=3)
+    array([[0., 1., 0.],
+           [2., 0., 0.]])
+    """
+    reference = "Goodfellow, Warde-Farley, Mirza, Courville and Bengio, Maxout networks, 2013, arXiv:1302.4389"
+    idiom = "x.max(-1), x.argmax(-1)"
+    backward_idiom = (
+        "np.where(np.arange(pieces) == indices[..., np.newaxis], grad[..., np.newaxis], 0)"
+    )

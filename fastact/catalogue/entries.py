@@ -1,4 +1,4 @@
-"""The kinds of entries that the catalogue has, and the entries by name.
+"""The kinds of entries that the catalogue has, the functions that each gives, and the entries.
 
 What the fields mean is said at the top of ``activations``, the page that enters them.
 """
@@ -8,71 +8,358 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 __all__ = [
     "ALIASES",
     "CATALOGUE",
-    "GATED",
-    "ROWS",
+    "REQUIRED",
+    "SUFFIXES",
     "Activation",
+    "Entry",
+    "Form",
     "Gated",
+    "Joined",
+    "Largest",
+    "Parameter",
+    "Randomized",
+    "RowFormula",
     "Rows",
-    "activation",
-    "gated",
-    "rows",
+    "Variants",
+    "activation_of",
+    "constrain",
+    "formulas",
+    "unknown_choice",
 ]
 
+#: What a parameter without a default has in its place.
+REQUIRED = inspect.Parameter.empty
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Activation:
-    """One entry of the catalogue; the fields are described at the top of this module."""
+#: What follows an entry's name in the names of its functions.
+SUFFIXES = {
+    "forward": "",
+    "in_place": "_",
+    "backward": "_backward",
+    "backward_from_output": "_backward_from_output",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """An argument of a public function that is not one of its arrays."""
 
     name: str
-    doc: str
+    about: str
+    default: Any = REQUIRED
+    #: As documentation names it.
+    type: str = "float or array_like"
+    keyword_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """A public function of an entry, and how it is called: arrays, parameters, ``out``.
+
+    ``which`` is a key of ``SUFFIXES``. ``keywords``: on the CPU it takes those of ufuncs, too.
+    """
+
+    entry: Entry
+    which: str
+    arrays: tuple[str, ...]
+    parameters: tuple[Parameter, ...] = ()
+    outputs: int = 1
+    keywords: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.entry.name + SUFFIXES[self.which]
+
+    @property
+    def out(self) -> str:
+        """The argument that the result is written to."""
+        return self.arrays[0] if self.which == "in_place" else "out"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Entry:
+    """What entries of every kind have."""
+
+    name: str
+    doc: str = ""
+    idiom: str = ""
+    backward_idiom: str = ""
+    backward_doc: str = ""
+    reference: str = ""
+    family: str = ""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def forms(self) -> list[Form]:
+        """The public functions."""
+        raise NotImplementedError
+
+    @property
+    def summary(self) -> str:
+        """The first line of the documentation."""
+        return self.doc.partition("\n")[0]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Activation(Entry):
+    """A function of the elements of one array, or for kernels within others, of several."""
+
     formula: Callable[..., Any]
     derivative: Callable[..., Any] | None = None
     derivative_from_output: Callable[..., Any] | None = None
     default_formula: Callable[..., Any] | None = None
     default_derivative: Callable[..., Any] | None = None
-    idiom: str = ""
-    backward_idiom: str = ""
-    reference: str = ""
     about: tuple[str, ...] = ()
     keeps_integers: bool = False
     constraints: tuple[tuple[str | float, str | float], ...] = ()
     arrays: int = 1
-    weights: bool = False
+    channels: bool = False
+
+    def __post_init__(self) -> None:
+        described = [*self.parameters, *self.derivative_parameters]
+        if len(self.about) != len(described):
+            raise TypeError(f"{self.name}: 'about' must describe {described}")
 
     @functools.cached_property
     def parameters(self) -> dict[str, Any]:
-        """Names of the parameters after the arrays, with their defaults."""
-        parameters = list(inspect.signature(self.formula).parameters.values())[self.arrays :]
-        return {p.name: p.default for p in parameters}
+        """Names of the formula's arguments after the arrays, with their defaults."""
+        return _arguments(self.formula, self.arrays)
+
+    @functools.cached_property
+    def derivative_parameters(self) -> dict[str, Any]:
+        """Those that only the derivative has, with their defaults."""
+        given = _arguments(self.derivative, self.arrays) if self.derivative else {}
+        return {name: default for name, default in given.items() if name not in self.parameters}
 
     @property
     def has_defaults(self) -> bool:
         """Whether there are parameters, and all of them have defaults."""
         defaults = self.parameters.values()
-        return bool(defaults) and inspect.Parameter.empty not in defaults
+        return bool(defaults) and REQUIRED not in defaults
+
+    @property
+    def weights(self) -> bool:
+        """Whether the parameters usually are arrays: kernels get a fast path for them."""
+        return self.channels
+
+    @property
+    def arguments(self) -> tuple[Parameter, ...]:
+        """The parameters of the public functions."""
+        pairs = zip(self.parameters.items(), self.about, strict=False)
+        given = [Parameter(name, about, default) for (name, default), about in pairs]
+        if self.channels:
+            given.append(Parameter("axis", "the axis of x that counts channels", 1, "int"))
+        return tuple(given)
+
+    @property
+    def backward_arguments(self) -> tuple[Parameter, ...]:
+        """Those of the backward function: the derivative's own ones by name only."""
+        about = self.about[len(self.parameters) :]
+        own = zip(self.derivative_parameters.items(), about, strict=True)
+        return self.arguments + tuple(
+            Parameter(name, text, default, keyword_only=True) for (name, default), text in own
+        )
+
+    @property
+    def formulas(self) -> list[tuple[Activation, dict[str, str]]]:
+        """What is computed, and what a call gives to choose it."""
+        return [(self, {})]
+
+    def chosen(self, given: Mapping[str, Any]) -> tuple[Activation, dict[str, Any]]:
+        """The kernel, and all its parameters, from those that a public function is given.
+
+        What is missing is ``REQUIRED``. Raises TypeError if one is unknown.
+        """
+        self._check_names(given, self.parameters)
+        return self, self.parameters | dict(given)
+
+    def _check_names(self, given: Mapping[str, Any], known: Iterable[str]) -> None:
+        unknown = sorted(given.keys() - set(known))
+        if unknown:
+            takes = ", ".join(known) or "no parameters"
+            raise TypeError(f"{self.name} has no parameter {unknown[0]!r}; it takes {takes}")
+
+    @property
+    def forms(self) -> list[Form]:
+        made = [
+            Form(self, "forward", ("x",), self.arguments),
+            Form(self, "in_place", ("x",), self.arguments),
+            Form(self, "backward", ("grad", "x"), self.backward_arguments),
+        ]
+        if self.derivative_from_output:
+            made.append(Form(self, "backward_from_output", ("grad", "y")))
+        return made
 
 
-@dataclasses.dataclass(frozen=True)
-class Gated:
-    """A gated linear unit: activation(gate) * up, ``activation`` being a name in the catalogue."""
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Randomized(Activation):
+    """An activation with one parameter, drawn uniformly between two numbers in training.
 
-    name: str
-    doc: str
+    Otherwise it is their mean. ``lower`` and ``upper`` are the defaults of those numbers.
+    """
+
+    lower: float
+    upper: float
+
+    @property
+    def weights(self) -> bool:
+        return True
+
+    @property
+    def arguments(self) -> tuple[Parameter, ...]:
+        (drawn,) = self.parameters
+        seed = "where they come from: a generator, or the seed of one"
+        noise = f"in training, filled with the {drawn} of each element, which is 1 where x > 0"
+        return (
+            *self._ends,
+            Parameter("training", f"whether a {drawn} is drawn for each element", False, "bool"),
+            Parameter("rng", seed, None, "numpy.random.Generator or int"),
+            Parameter("noise", noise, None, "ndarray of x's shape"),
+        )
+
+    @property
+    def backward_arguments(self) -> tuple[Parameter, ...]:
+        filled = f"what ``{self.name}`` filled in training"
+        return (*self._ends, Parameter("noise", filled, None, "ndarray of x's shape"))
+
+    @property
+    def _ends(self) -> tuple[Parameter, Parameter]:
+        (about,) = self.about
+        return (
+            Parameter("lower", f"{about}: lower end", self.lower, "float"),
+            Parameter("upper", f"{about}: upper end, not below lower", self.upper, "float"),
+        )
+
+    def chosen(self, given: Mapping[str, Any]) -> tuple[Activation, dict[str, Any]]:
+        ends = {end.name: end.default for end in self._ends}
+        self._check_names(given, ends)
+        (drawn,) = self.parameters
+        return self, {drawn: self.mean(self.name, **(ends | dict(given)))}
+
+    def mean(self, function: str, lower: Any, upper: Any) -> Any:
+        """What the parameter is outside of training."""
+        constrain(function, "lower", lower, "upper", upper)
+        return (lower + upper) / 2
+
+    def draw(self, function: str, lower: Any, upper: Any, rng: Any, shape: tuple[int, ...]) -> Any:
+        """What it is in training, in float64."""
+        constrain(function, "lower", lower, "upper", upper)
+        return np.random.default_rng(rng).uniform(lower, upper, shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Variants(Entry):
+    """One name for several formulas; ``parameter`` says by its value which one is meant.
+
+    The first one is the default.
+    """
+
+    parameter: str
+    about: str
+    variants: Mapping[str, Activation]
+
+    @property
+    def choice(self) -> Parameter:
+        names = list(self.variants)
+        listed = ", ".join(f'"{name}"' for name in names)
+        return Parameter(self.parameter, self.about, names[0], f"{{{listed}}}")
+
+    @property
+    def formulas(self) -> list[tuple[Activation, dict[str, str]]]:
+        return [(variant, {self.parameter: key}) for key, variant in self.variants.items()]
+
+    def chosen(self, given: Mapping[str, Any]) -> tuple[Activation, dict[str, Any]]:
+        given = dict(given)
+        wanted = given.pop(self.parameter, self.choice.default)
+        return self.variant(self.name, wanted).chosen(given)
+
+    def variant(self, function: str, wanted: Any) -> Activation:
+        """The variant of this name; raises ValueError in the name of ``function``."""
+        if wanted not in self.variants:
+            raise unknown_choice(function, self.parameter, self.variants, wanted)
+        return self.variants[wanted]
+
+    @property
+    def forms(self) -> list[Form]:
+        return [
+            Form(self, "forward", ("x",), (self.choice,)),
+            Form(self, "in_place", ("x",), (self.choice,)),
+            Form(self, "backward", ("grad", "x"), (self.choice,)),
+        ]
+
+
+def unknown_choice(function: str, parameter: str, known: Iterable[str], given: Any) -> ValueError:
+    """The error where a parameter is none of the ``known`` names."""
+    *others, last = map(repr, known)
+    names = f"{', '.join(others)} or {last}"
+    return ValueError(f"{function}: {parameter} must be {names}, got {given!r}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Gated(Entry):
+    """A gated linear unit: activation(gate) * up, ``activation`` being a name in the catalogue.
+
+    ``halves``: gate and up are the halves of one array along an axis, up first. Where the
+    activation has variants, so has the unit.
+    """
+
     activation: str
-    idiom: str
-    backward_idiom: str
-    reference: str = ""
+    halves: bool = False
+
+    @property
+    def of(self) -> Activation | Variants:
+        """The activation of the gate."""
+        found = CATALOGUE[self.activation]
+        assert isinstance(found, Activation | Variants)
+        return found
+
+    @property
+    def forms(self) -> list[Form]:
+        if self.halves:
+            axis = (Parameter("axis", "the axis that is halved; its length is even", -1, "int"),)
+            return [
+                Form(self, "forward", ("x",), axis),
+                Form(self, "backward", ("grad", "x"), axis, keywords=False),
+            ]
+        choice = (self.of.choice,) if isinstance(self.of, Variants) else ()
+        return [
+            Form(self, "forward", ("gate", "up"), choice),
+            Form(self, "in_place", ("gate", "up"), choice),
+            Form(self, "backward", ("grad", "gate", "up"), choice, outputs=2),
+        ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """A function of rows: ``result`` of each element and of the sum of ``term`` over its row.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Joined(Entry):
+    """The results of two formulas, one after the other along an axis.
+
+    ``derivative`` makes the gradient from those of the two halves, and x.
+    """
+
+    first: Activation
+    second: Activation
+    derivative: Activation
+
+    @property
+    def forms(self) -> list[Form]:
+        longer = "the axis along which the result is twice as long as x"
+        axis = (Parameter("axis", longer, -1, "int"),)
+        return [
+            Form(self, "forward", ("x",), axis, keywords=False),
+            Form(self, "backward", ("grad", "x"), axis),
+        ]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class RowFormula:
+    """``result`` of each element of a row, and of the sum of ``term`` over the row.
 
     ``term(..., top)``: ``top`` is the largest element of the row, for functions of one array.
     ``total`` says what ``result`` gets to know of the sum, in two parts, the second being what the
@@ -81,7 +368,6 @@ class Rows:
     """
 
     name: str
-    doc: str
     term: Callable[..., Any]
     result: Callable[..., Any]
     total: str
@@ -92,34 +378,67 @@ class Rows:
         return [name for name in inspect.signature(self.term).parameters if name != "top"]
 
 
-CATALOGUE: dict[str, Activation] = {}
-ROWS: dict[str, Rows] = {}
-GATED: dict[str, Gated] = {}
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Rows(Entry):
+    """A function of rows along an axis; its backward takes the output."""
+
+    formula: RowFormula
+    backward: RowFormula
+
+    @property
+    def forms(self) -> list[Form]:
+        axis = (Parameter("axis", "the axis along which the rows lie", -1, "int"),)
+        return [
+            Form(self, "forward", ("x",), axis),
+            Form(self, "in_place", ("x",), axis),
+            Form(self, "backward", ("grad", "y"), axis),
+        ]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Largest(Entry):
+    """The largest element of each row, and where it is."""
+
+    @property
+    def forms(self) -> list[Form]:
+        pieces = "the axis that has the pieces of each unit, and that the results do not have"
+        axis = Parameter("axis", pieces, -1, "int")
+        length = Parameter("pieces", "how long x was along ``axis``", type="int")
+        return [
+            Form(self, "forward", ("x",), (axis,), outputs=2),
+            Form(self, "backward", ("grad", "indices"), (length, axis)),
+        ]
+
+
+def constrain(function: str, small_name: str, small: Any, large_name: str, large: Any) -> None:
+    """Raise ValueError unless ``small <= large``, also element by element; NaN passes."""
+    violated = small > large
+    if violated is not False and np.any(violated):
+        bound = small_name if small_name == str(small) else f"{small_name} = {small}"
+        raise ValueError(f"{function}: {large_name} must be at least {bound}, got {large}")
+
+
+# --- the entries --------------------------------------------------------------------------------
+
+CATALOGUE: dict[str, Entry] = {}
 #: Other names of entries.
-ALIASES = {"swish": "silu"}
+ALIASES: dict[str, str] = {}
 
 
-def activation(body: type) -> Activation:
-    """Enter the decorated class body into the catalogue, under the class's name."""
-    fields = {name: value for name, value in vars(body).items() if not name.startswith("__")}
-    entry = Activation(name=body.__name__, doc=inspect.getdoc(body) or "", **fields)
-    if len(entry.about) != len(entry.parameters):
-        raise TypeError(f"{entry.name}: 'about' must describe {list(entry.parameters)}")
-    CATALOGUE[entry.name] = entry
+def formulas() -> dict[str, Activation]:
+    """The activations by the name of each formula: "gelu" and "gelu_tanh" are two."""
+    entries = [e for e in CATALOGUE.values() if isinstance(e, Activation | Variants)]
+    return {formula.name: formula for entry in entries for formula, _ in entry.formulas}
+
+
+def activation_of(name: str) -> Activation:
+    """The activation of this name, of which there is one formula."""
+    entry = CATALOGUE[name]
+    assert isinstance(entry, Activation)
     return entry
 
 
-def gated(body: type) -> Gated:
-    """Enter the decorated class body into the catalogue of gated units."""
-    fields = {name: value for name, value in vars(body).items() if not name.startswith("__")}
-    entry = Gated(name=body.__name__, doc=inspect.getdoc(body) or "", **fields)
-    GATED[entry.name] = entry
-    return entry
-
-
-def rows(body: type) -> Rows:
-    """Enter the decorated class body into the catalogue of functions of rows."""
-    fields = {name: value for name, value in vars(body).items() if not name.startswith("__")}
-    entry = Rows(name=body.__name__, doc=inspect.getdoc(body) or "", **fields)
-    ROWS[entry.name] = entry
-    return entry
+def _arguments(function: Callable[..., Any], after: int) -> dict[str, Any]:
+    """Names of the arguments after the first ones, with their defaults."""
+    parameters = list(inspect.signature(function).parameters.values())[after:]
+    return {p.name: p.default for p in parameters}

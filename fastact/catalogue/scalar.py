@@ -10,39 +10,6 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-__all__ = [
-    "bounded",
-    "constant",
-    "constant_low",
-    "copysign",
-    "exp",
-    "exp_difference_times",
-    "exp_sum_times",
-    "exp_times",
-    "expm1",
-    "fma",
-    "gelu_tanh_ratio",
-    "gelu_tanh_ratio_low",
-    "hyperbolic_tangent",
-    "log1p",
-    "log1p_of_sum",
-    "logistic",
-    "logistic_density_times",
-    "logistic_product_slope",
-    "logistic_slope",
-    "logistic_tail_product",
-    "logistic_tail_times",
-    "normal_slope",
-    "normal_tail_product",
-    "product_low",
-    "quotient",
-    "quotient_of_product",
-    "quotient_squared",
-    "sigmoid_sum_times",
-    "sqrt",
-    "tanhshrink_rest",
-]
-
 
 def exp(x: float) -> float:
     """e^x, for x up to 43"""

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="go through the cases so many times, on new arrays: slow moments and unlucky places "
+        help="how often to go through the cases, on new arrays: slow moments and unlucky places "
         "in memory then hit a part of each case's rounds, and not all of one's (1)",
     )
     parser.add_argument(

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.10,
         metavar="FACTOR",
-        help="a case that takes more than so many times as long is a regression (1.10)",
+        help="how many times as long a case may take before it is a regression (1.10)",
     )
     parser.add_argument(
         "--baseline",

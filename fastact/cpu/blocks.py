@@ -23,7 +23,7 @@ from fastact.cpu import layout as p
 from fastact.cpu.compiler import Unit
 from fastact.cpu.loops import unit_of_source
 from fastact.source.formulas import call
-from fastact.source.fused import Kernel
+from fastact.source.fused import FusedKernel
 
 __all__ = ["signature", "unit"]
 
@@ -31,7 +31,7 @@ __all__ = ["signature", "unit"]
 TOGETHER = 4
 
 
-def signature(kernel: Kernel, by_rows: bool) -> str:
+def signature(kernel: FusedKernel, by_rows: bool) -> str:
     """That of the generalized ufunc."""
     along = "m" if kernel.body else "r" if by_rows else "n"
     operands = ["(r,n)"] * kernel.matrices + [f"({along})"]
@@ -39,7 +39,7 @@ def signature(kernel: Kernel, by_rows: bool) -> str:
     return f"{','.join(operands)}->(r,n){f',({along})' * bool(kernel.term)}"
 
 
-def unit(kernel: Kernel, by_rows: bool) -> Unit:
+def unit(kernel: FusedKernel, by_rows: bool) -> Unit:
     """``by_rows``: the vector has a number for each row, and the sums are those of rows."""
     if kernel.body:
         source = _loop(kernel, kernel.body, by_rows=False)
@@ -75,7 +75,7 @@ def streamed(destination, source, nbytes):
 """
 
 
-def _by_columns(kernel: Kernel) -> str:
+def _by_columns(kernel: FusedKernel) -> str:
     # What is stored past the cache goes row by row: pieces of several rows in turn took twice as
     # long.
     clear = "for j in range(columns):\n    sums[j] = T(0)\n" if kernel.term else ""
@@ -93,7 +93,7 @@ for row in range(groups * {TOGETHER}, rows):
     )
 
 
-def _by_rows(kernel: Kernel) -> str:
+def _by_rows(kernel: FusedKernel) -> str:
     lines = []
     if kernel.vector:
         lines.append(f"v = T({call(kernel.kind.load, 'vector[row]')})")
@@ -106,7 +106,7 @@ def _by_rows(kernel: Kernel) -> str:
     return _loop(kernel, f"for row in range(rows):\n{body}\n", by_rows=True)
 
 
-def _several_rows(kernel: Kernel) -> str:
+def _several_rows(kernel: FusedKernel) -> str:
     """The loop over columns for the rows from number ``row`` on."""
     every = range(TOGETHER)
     pointers = [
@@ -118,7 +118,7 @@ def _several_rows(kernel: Kernel) -> str:
     return "\n".join([*pointers, "for j in range(columns):", textwrap.indent(body, "    ")])
 
 
-def _one_row(kernel: Kernel, by_rows: bool) -> str:
+def _one_row(kernel: FusedKernel, by_rows: bool) -> str:
     """The loops over columns of one row, a tile at a time if it is to be stored past the cache."""
     size, out = kernel.kind.itemsize, kernel.matrices
     index = "start + j"
@@ -140,7 +140,7 @@ for start in range(0, columns, {tile}):
 """
 
 
-def _columns(kernel: Kernel, index: str, targets: list[str], summed: str) -> str:
+def _columns(kernel: FusedKernel, index: str, targets: list[str], summed: str) -> str:
     """What is done in column ``j`` of rows that are worked on together.
 
     ``index`` is its number in the vector, if there is a number for each column; ``summed`` says how
@@ -157,7 +157,7 @@ def _columns(kernel: Kernel, index: str, targets: list[str], summed: str) -> str
     return "\n".join([*lines, *[summed] * bool(kernel.term), "independent()"])
 
 
-def _loop(kernel: Kernel, block: str, by_rows: bool) -> str:
+def _loop(kernel: FusedKernel, block: str, by_rows: bool) -> str:
     """The inner loop over blocks, given the source for one of them.
 
     Its operands are the number of the first block, and the call that ``driver.describe`` described.
@@ -203,36 +203,36 @@ def loop(args, dimensions, steps, data):
 """
 
 
-def _inputs(kernel: Kernel) -> range:
+def _inputs(kernel: FusedKernel) -> range:
     return range(kernel.matrices)
 
 
-def _matrices(kernel: Kernel) -> range:
+def _matrices(kernel: FusedKernel) -> range:
     """Inputs, and then the output."""
     return range(kernel.matrices + 1)
 
 
-def _place(kernel: Kernel, k: int, row: str, column: str = "0") -> str:
+def _place(kernel: FusedKernel, k: int, row: str, column: str = "0") -> str:
     """Where a row of a matrix begins, or what is in a later column of it."""
     place = f"address{k} + ({row}) * step{k} + {column} * {kernel.kind.itemsize}"
     return f"at({place}, {kernel.kind.storage})"
 
 
-def _loaded(kernel: Kernel, pointer: str, index: str) -> str:
+def _loaded(kernel: FusedKernel, pointer: str, index: str) -> str:
     return f"T({call(kernel.kind.load, f'load({pointer}, {index})')})"
 
 
-def _stored(kernel: Kernel, pointer: str, value: str) -> str:
+def _stored(kernel: FusedKernel, pointer: str, value: str) -> str:
     return f"store({pointer}, j, {call(kernel.kind.store, value)})"
 
 
-def _value(kernel: Kernel, elements: list[str]) -> str:
+def _value(kernel: FusedKernel, elements: list[str]) -> str:
     vector = ["v"] if kernel.vector else []
     parameters = [f"p{k}" for k in range(kernel.parameters)]
     return f"T(value({', '.join([*elements, *vector, *parameters])}))"
 
 
-def _of_row(kernel: Kernel, row: int) -> str:
+def _of_row(kernel: FusedKernel, row: int) -> str:
     """The term, with the names of a row's elements."""
     term = kernel.term
     for name in ["y", *(f"x{k}" for k in _inputs(kernel))]:

@@ -470,7 +470,7 @@ def store(typingctx, pointer, index, value):
 
 @intrinsic
 def same_or_apart(typingctx, a, b, nbytes):
-    """Whether two arrays of so many bytes are the very same or have nothing in common."""
+    """Whether two arrays of ``nbytes`` are the very same or have nothing in common."""
 
     def codegen(context, builder, signature, arguments):
         a, b, nbytes = arguments

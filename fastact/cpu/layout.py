@@ -29,8 +29,8 @@ PIECE_BYTES = 1 << 20
 #: picoseconds per byte.
 CACHED_BYTES = 1 << 19
 UNCACHED_COST = 20
-#: Bytes from one row of an output to the next from which rows are handed out one by one, and not by
-#: so many.
+#: Rows of an output that are at least LONG_ROW bytes apart are handed to threads one by one, others
+#: SHORT_ROWS at a time.
 LONG_ROW = 4096
 SHORT_ROWS = 16
 #: Bytes of the tile that non-temporal stores are staged in. Less than a page, or a function's stack

@@ -31,6 +31,7 @@ from fastact.source.formulas import (
 __all__ = [
     "Operands",
     "backward",
+    "backward_from_output",
     "forward",
     "gated",
     "gated_backward",
@@ -74,10 +75,19 @@ def forward(entry: Activation, operands: Operands) -> Unit:
 
 def backward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = grad * derivative(x, *parameters)``, 0 where the derivative is 0."""
-    parameters = [*entry.parameters] if operands.parameters else []
+    known = entry.parameters | entry.derivative_parameters
+    parameters = [*known] if operands.parameters else []
     derivative = _formula(entry, operands, "derivative")
     functions = backward_source(derivative, parameters, operands.kind.compute, _wide())
     return _unit(f"{_name(entry, operands)}_backward-{operands.kind.name}", functions, operands)
+
+
+def backward_from_output(entry: Activation, operands: Operands) -> Unit:
+    """The same with the derivative in terms of the output."""
+    assert entry.derivative_from_output is not None
+    name = f"{entry.name}_from_output"
+    by_output = dataclasses.replace(entry, name=name, derivative=entry.derivative_from_output)
+    return backward(by_output, operands)
 
 
 def _wide() -> bool:
@@ -86,21 +96,21 @@ def _wide() -> bool:
 
 
 def _name(entry: Activation, operands: Operands) -> str:
-    return f"{entry.name}_default" if _by_default(entry, operands) else entry.name
-
-
-def _by_default(entry: Activation, operands: Operands) -> bool:
-    """Whether a kernel without parameters is wanted, of a function that has some."""
-    return bool(entry.parameters) and not operands.parameters
+    """Of the kernel; that without parameters, of a function that has some, is another one."""
+    return f"{entry.name}_default" if entry.parameters and not operands.parameters else entry.name
 
 
 def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
-    if not _by_default(entry, operands):
+    constants = entry.parameters | (entry.derivative_parameters if which == "derivative" else {})
+    if not constants or operands.parameters:
         return Formula(getattr(entry, which))
     simpler = getattr(entry, f"default_{which}")
     if simpler is not None:
         return Formula(simpler)
-    constants = entry.parameters
+    if operands.kind.is_integer:
+        # -1 of hardtanh, where there are no negative numbers, is as good as 0.
+        ends = np.iinfo(operands.kind.name)
+        constants = {name: min(max(n, ends.min), ends.max) for name, n in constants.items()}
     if operands.kind.name == "float16":
         # NumPy rounds parameters that are given to float16: the result must not depend on that.
         constants = {name: float(np.float16(number)) for name, number in constants.items()}

@@ -12,7 +12,8 @@ import textwrap
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu import layout as p
 from fastact.source.formulas import call
-from fastact.source.fused import Kernel
+from fastact.source.fused import FusedKernel
+from fastact.source.random import philox
 
 __all__ = [
     "GROUP",
@@ -32,7 +33,7 @@ GROUP = 4 * COUNTERS
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80}
 
 
-def relu_mask(kind: Kind) -> Kernel:
+def relu_mask(kind: Kind) -> FusedKernel:
     """y = relu(x), and a bit for each element that is positive."""
     infinity = f"uint16({_INFINITY.get(kind.name, 0)})"
 
@@ -58,10 +59,10 @@ if count % 8 != 0:
         last |= uint8((value > T(0)) << (i % 8))
     bits[count // 8] = last
 """
-    return Kernel("relu_mask", kind, "", 1, body=body, vector_dtype="uint8")
+    return FusedKernel("relu_mask", kind, "", 1, body=body, vector_dtype="uint8")
 
 
-def relu_mask_backward(kind: Kind) -> Kernel:
+def relu_mask_backward(kind: Kind) -> FusedKernel:
     """y = x where there is a bit, else 0."""
 
     def part(eight: str) -> str:
@@ -80,7 +81,7 @@ else:
 for i in range(count - count % 8, count):
     y[i] = x[i] if (bits[i // 8] >> (i % 8)) & 1 else {kind.storage}(0)
 """
-    return Kernel("relu_mask_backward", kind, "", 1, body=body, vector_dtype="uint8")
+    return FusedKernel("relu_mask_backward", kind, "", 1, body=body, vector_dtype="uint8")
 
 
 def _arrays(kind: Kind, inputs: int = 1) -> str:
@@ -93,42 +94,19 @@ y = at(address{inputs}, {kind.storage})"""
 
 # --- dropout ------------------------------------------------------------------------------------
 
-#: Philox4x32-10: four 32-bit words out of a counter and a key. J. K. Salmon, M. A. Moraes, R. O.
-#: Dror and D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
-_ROUNDS = 10
 
-
-def _philox() -> str:
-    """Source: the words w0 to w3 of the counter ``counter`` under the key (k0, k1)."""
-    lines = ["w0 = uint32(counter)", "w1 = uint32(counter >> uint64(32))"]
-    lines += ["w2 = uint32(0)", "w3 = uint32(0)"]
-    for r in range(_ROUNDS):
-        keys = [f"uint32(k{i} + uint32({r * _WEYL[i] & 0xFFFFFFFF}))" for i in range(2)]
-        lines += [
-            f"product0 = uint64({_MULTIPLIERS[0]}) * uint64(w0)",
-            f"product1 = uint64({_MULTIPLIERS[1]}) * uint64(w2)",
-            f"w0 = uint32(uint32(product1 >> uint64(32)) ^ w1 ^ {keys[0]})",
-            "w1 = uint32(product1)",
-            f"w2 = uint32(uint32(product0 >> uint64(32)) ^ w3 ^ {keys[1]})",
-            "w3 = uint32(product0)",
-        ]
-    return "\n".join(lines)
-
-
-def relu_dropout(kind: Kind) -> Kernel:
+def relu_dropout(kind: Kind) -> FusedKernel:
     """y = relu(x) * scale where an element is kept, else 0."""
     # NaN that is kept stays.
     return _dropout("relu_dropout", kind, 1, "(value > T(0)) | (value != value)")
 
 
-def relu_dropout_backward(kind: Kind) -> Kernel:
+def relu_dropout_backward(kind: Kind) -> FusedKernel:
     """y = x * scale where an element is kept and the second array's is positive, else 0."""
     return _dropout("relu_dropout_backward", kind, 2, "z > T(0)")
 
 
-def _dropout(name: str, kind: Kind, inputs: int, condition: str) -> Kernel:
+def _dropout(name: str, kind: Kind, inputs: int, condition: str) -> FusedKernel:
     """The vector has four words: the key's, the threshold, and the factor, in its type.
 
     Element i is kept if the word number (i % 512) // 128 of the counter (i // 512) * 128 + i % 128
@@ -153,7 +131,7 @@ for base in range(0, count, {GROUP}):
     start = (left + base) // 4
     for c in range({COUNTERS}):
         counter = uint64(start + c)
-{textwrap.indent(_philox(), "        ")}
+{textwrap.indent(philox(), "        ")}
         store(words, c, w0)
         store(words, {COUNTERS} + c, w1)
         store(words, {2 * COUNTERS} + c, w2)
@@ -167,4 +145,4 @@ for base in range(0, count, {GROUP}):
         independent()
 """
     arrays = (("new_words", ("uint32", GROUP)),)
-    return Kernel(name, kind, "", inputs, body=body, vector_dtype="int64", arrays=arrays)
+    return FusedKernel(name, kind, "", inputs, body=body, vector_dtype="int64", arrays=arrays)

@@ -20,12 +20,13 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from fastact.catalogue import Rows
+from fastact.catalogue import RowFormula
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import Unit
 from fastact.cpu.loops import unit_of_source
 from fastact.source import elementary
 from fastact.source.formulas import Formula, call, functions_source
+from fastact.source.rows import known
 
 __all__ = ["BESIDE", "DOUBLE", "INDEX", "Source", "indented"]
 
@@ -41,52 +42,22 @@ INDEX = Kind("int64", "int64", "int64")
 DOUBLE = Kind("float64", "float64", "float64")
 
 
-#: From ``total``, ``low`` and the rest to ``first`` and ``second``, what ``result`` gets to know.
-_TOTALS = {
-    "sum": """\
-first = T(total)
-second = T((total - A(first)) + low)
-""",
-    "inverse": """\
-inverse = A(1) / total
-first = T(inverse)
-lost = product_low(inverse, total, A(1)) + inverse * low
-second = T((inverse - A(first)) - lost * inverse)
-""",
-    # top - top: NaN where the largest element is infinite, and so is the difference to itself.
-    "logarithm": """\
-logarithm = log1p_of_sum((A(count) - A(1)) + (total + low)) + A(top - top)
-near = T(logarithm)
-first = top + near
-back = first - top
-second = ((top - (first - back)) + (near - back)) + T(logarithm - A(near))
-""",
-}
-
-#: float64 has digits enough.
-_INVERSE_OF_FLOAT32 = """\
-inverse = A(1) / total
-first = T(inverse)
-second = T(inverse - A(first))
-"""
-
-
 class Source:
     """Makes the source of one loop."""
 
     #: Rows of the short form are at most so long; 0: as many as fit.
     limit = 0
 
-    def __init__(self, entry: Rows, kind: Kind, outputs: list[Kind], partial: bool) -> None:
-        self.entry, self.kind, self.partial = entry, kind, partial
-        self.inputs = range(len(entry.inputs))
+    def __init__(self, formula: RowFormula, kind: Kind, outputs: list[Kind], partial: bool) -> None:
+        self.formula, self.kind, self.partial = formula, kind, partial
+        self.inputs = range(len(formula.inputs))
         self.kinds = [kind] * len(self.inputs) + outputs
         self.out = len(self.inputs)
         self.has_top = len(self.inputs) == 1
         #: Elements as large as the largest are counted instead of summed, lest what is beside them
         #: be lost: log(1 + s) is s where s is tiny.
-        self.counts = self.has_top and (self.partial or entry.total == "logarithm")
-        self.keeps_term = entry.keeps_term
+        self.counts = self.has_top and (self.partial or formula.total == "logarithm")
+        self.keeps_term = formula.keeps_term
         compute = kind.compute
         if not self.limit:
             self.limit = SHORT_BYTES // (8 * (4 if compute == "float32" else 8)) // len(self.inputs)
@@ -104,7 +75,7 @@ class Source:
         arrays |= {f"new_{name}": ("float64", beside) for name in ("totals", "lows")}
         functions = self.functions()
         text = f"{functions}\n\n{self.loop()}"
-        name = f"{self.entry.name}_{form}-{self.kind.name}"
+        name = f"{self.formula.name}_{form}-{self.kind.name}"
         more = functools.partial(self.more, functions)
         return unit_of_source(
             name, text, self.kinds, compute, arrays, type(self).__module__, more=more
@@ -115,11 +86,11 @@ class Source:
         return {}
 
     def functions(self) -> str:
-        entry, compute = self.entry, self.kind.compute
-        parts = [functions_source(compute, term=Formula(entry.term))]
+        formula, compute = self.formula, self.kind.compute
+        parts = [functions_source(compute, term=Formula(formula.term))]
         if not self.partial:
-            parts.append(functions_source(compute, result=Formula(entry.result)))
-        if entry.total == "logarithm" and not self.partial:
+            parts.append(functions_source(compute, result=Formula(formula.result)))
+        if formula.total == "logarithm" and not self.partial:
             log = functions_source("float64", "A", log1p_of_sum=Formula(elementary.log1p_of_sum))
             parts.append(log)
         # A function that two of them call is there twice, and the same.
@@ -142,9 +113,7 @@ one = select(other, T(0), T(1))
 
     def known(self) -> str:
         """What ``result`` gets to know of the total."""
-        if self.entry.total == "inverse" and self.kind.compute == "float32":
-            return _INVERSE_OF_FLOAT32
-        return _TOTALS[self.entry.total]
+        return known(self.formula.total, wider=self.kind.compute == "float32")
 
     def values(self, read: Callable[[int], str]) -> str:
         return "".join(f"x{k} = {read(k)}\n" for k in self.inputs)

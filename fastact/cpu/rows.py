@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastact.catalogue import Rows
+from fastact.catalogue import RowFormula
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import Unit
 from fastact.cpu.loops import unit_of_source
@@ -14,21 +14,21 @@ from fastact.source.formulas import call
 __all__ = ["DOUBLE", "INDEX", "maxout", "maxout_backward", "partial", "whole"]
 
 
-def whole(entry: Rows, kind: Kind) -> Unit:
+def whole(formula: RowFormula, kind: Kind) -> Unit:
     """``out = result(...)`` for each row: ``(n)->(n)``, and ``(n),(n)->(n)`` for gradients."""
-    return _source(kind)(entry, kind, [kind], partial=False).unit()
+    return _source(kind)(formula, kind, [kind], partial=False).unit()
 
 
-def partial(entry: Rows, kind: Kind) -> Unit:
+def partial(formula: RowFormula, kind: Kind) -> Unit:
     """What a part of a row adds to its sum: ``(n),(n)->()`` for gradients.
 
     ``(n)->(),(),()`` for functions that need the largest element: that, the sum of the other
     elements' terms, and how many elements are as large. ``(n)->(n),(),(),()`` where ``result`` is a
     function of the terms: these come first.
     """
-    outputs = [kind] * entry.keeps_term
-    outputs += [kind, DOUBLE, DOUBLE] if len(entry.inputs) == 1 else [DOUBLE]
-    return _source(kind)(entry, kind, outputs, partial=True).unit()
+    outputs = [kind] * formula.keeps_term
+    outputs += [kind, DOUBLE, DOUBLE] if len(formula.inputs) == 1 else [DOUBLE]
+    return _source(kind)(formula, kind, outputs, partial=True).unit()
 
 
 def _source(kind: Kind) -> type[Source]:

@@ -83,7 +83,7 @@ def make(name: str, doc: str, shape: Shape, loops: Sequence[Loop]) -> np.ufunc:
     """
     pool.pool()  # wrong settings in the environment raise here; in an inner loop nothing can
     builtin = [loop for loop in loops if all(dtype.isbuiltin == 1 for dtype in loop.dtypes)]
-    kernels = [_Kernel(name, loop, shape) for loop in loops]
+    kernels = [_LoopRecord(name, loop, shape) for loop in loops]
     types = bytes(dtype.num for loop in builtin for dtype in loop.dtypes)
     functions = (ctypes.c_void_p * len(builtin))(*[address_of(_kernel_placeholder)] * len(builtin))
     data = (ctypes.c_void_p * len(builtin))()
@@ -119,10 +119,10 @@ def loops() -> list[tuple[str, Loop]]:
 # --- kernels ------------------------------------------------------------------------------------
 
 _forever: list[Any] = []
-_kernels: dict[int, _Kernel] = {}
+_kernels: dict[int, _LoopRecord] = {}
 
 
-class _Kernel:
+class _LoopRecord:
     """A loop's record in memory (see ``layout``), and what is needed to fill it."""
 
     install: Callable[[int], None]
@@ -214,7 +214,7 @@ def _costs(function: int, of: Loop, shape: Shape) -> tuple[int, int]:
 
 
 def _block_cost(function: int, matrices: int, itemsize: int) -> int:
-    """Picoseconds per element of a kernel over blocks, on one row: more are not for all of them."""
+    """Picoseconds per element of a kernel over blocks, on one row: some kernels take no more."""
     n = _COST_ELEMENTS
     memory = np.zeros((matrices + 3, n))  # sums may be wider than the elements
     call = (ctypes.c_int64 * layout.CALL_WORDS)(1, n, 1, n, 1)
@@ -249,7 +249,7 @@ def _kernel_placeholder(data: int) -> int:
 _NO_IDENTITY = -1  # PyUFunc_None
 
 
-def _register_user_loop(ufunc: np.ufunc, kernel: _Kernel, function: int) -> None:
+def _register_user_loop(ufunc: np.ufunc, kernel: _LoopRecord, function: int) -> None:
     """Register, or register again, a loop that involves a dtype from outside NumPy."""
     dtypes = kernel.loop.dtypes
     numbers = (ctypes.c_int * len(dtypes))(*[dtype.num for dtype in dtypes])

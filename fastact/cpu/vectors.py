@@ -167,7 +167,7 @@ class _Loop:
         return self.builder.bitcast(place, kind.as_pointer())
 
     def place(self, k: int, nbytes: Any) -> Any:
-        """Where an operand's element is, so many bytes after the first."""
+        """Where an operand's element is, given its distance from the first in bytes."""
         moved = self.builder.gep(self.starts[k], [nbytes])
         return self.builder.bitcast(moved, self.stored_types[k].as_pointer())
 
@@ -277,7 +277,7 @@ _ARITHMETIC = (
 
 
 class _Trace:
-    """Runs formulas on vectors of ``kind``, so many in turn, or on single numbers."""
+    """Runs formulas on ``count`` vectors of ``kind`` in turn, or on single numbers."""
 
     def __init__(self, builder: Any, kind: Any, count: int) -> None:
         self.builder = builder
@@ -399,7 +399,7 @@ class _Trace:
 
 
 class Vector(types.Type):  # type: ignore[misc]
-    """So many numbers as one value of a function that Numba compiles."""
+    """Several numbers as one value of a function that Numba compiles."""
 
     def __init__(self, number: Any, lanes: int) -> None:
         self.number, self.lanes = number, lanes

@@ -10,7 +10,7 @@ no array, and one compilation serves all shapes. There is one template for each 
 sums. A thread has a few columns and a part of the rows; or, where channels are not the last axis, a
 block has a part of a channel. *Total* adds up the sums of parts in float64.
 
-*Mask*: eight elements and a byte of bits a thread.
+*Mask*: eight elements and a byte of bits a thread. *Dropout*: four, one for each word of Philox.
 
 Which part of a sum a thread takes depends on the shape alone, so results are the same every time.
 """
@@ -27,10 +27,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from fastact.catalogue import Activation, Rows
+from fastact.catalogue import Activation, RowFormula
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import cache_directory
-from fastact.source import fused
+from fastact.source import elementary, fused
 from fastact.source.formulas import (
     Formula,
     backward_source,
@@ -39,14 +39,17 @@ from fastact.source.formulas import (
     gated_backward_source,
     gated_source,
 )
+from fastact.source.random import philox
+from fastact.source.rows import known
 
 __all__ = [
     "IN_FLIGHT",
     "PARTS",
-    "ROWS",
+    "PART_ROWS",
     "THREADS",
-    "Kernel",
+    "CudaKernel",
     "backward",
+    "backward_from_output",
     "channels",
     "columns",
     "forward",
@@ -57,6 +60,8 @@ __all__ = [
     "mask_backward",
     "maxout",
     "maxout_backward",
+    "relu_dropout",
+    "relu_dropout_backward",
     "rows",
     "strided",
     "total",
@@ -67,11 +72,11 @@ __all__ = [
 #: 64 KiB in flight for each array on a multiprocessor of 2048 threads. Reasoned, not measured.
 THREADS = 256
 IN_FLIGHT = 2
-#: Sums over rows have at most so many parts, of at least so many rows; a thread loads from so many
-#: rows at once. For 4096 x 1024 float32 that is two blocks, or 64 KiB in flight for each array, on
-#: each of 132 multiprocessors. Reasoned, not measured.
+#: A sum over rows is taken in at most PARTS parts of at least PART_ROWS rows. A thread loads from
+#: ROWS_IN_FLIGHT rows before it waits. For 4096 x 1024 float32 that is two blocks, or 64 KiB in
+#: flight for each array, on each of 132 multiprocessors. Reasoned, not measured.
 PARTS = 256
-ROWS = 16
+PART_ROWS = 16
 ROWS_IN_FLIGHT = 4
 #: Threads of the block that adds up parts: columns, and rows of parts.
 TOTAL_COLUMNS, TOTAL_ROWS = 32, 8
@@ -95,7 +100,7 @@ def simulated() -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Kernel:
+class CudaKernel:
     """The source of a function ``kernel``, and the types of its arguments."""
 
     name: str
@@ -121,9 +126,11 @@ class Kernel:
             "T": getattr(numbers, kind.compute),
             "S": getattr(numbers, kind.storage),
             "uint8": numbers.uint8,
+            "uint32": numbers.uint32,
+            "uint64": numbers.uint64,
             "int64": numbers.int64,
-            "log1p": math.log1p,
             "INFINITY": math.inf,
+            "A": numbers.float64,
             "float64": numbers.float64,
             "shared_float64": types.float64,
         }
@@ -141,7 +148,7 @@ class Kernel:
         made_of = [self.source, *self.arguments]
         made_of += [
             (Path(__file__).parents[1] / name).read_text()
-            for name in ("cuda/device.py", "cpu/intrinsics.py", "cpu/half.py")
+            for name in ("cuda/device.py", "cpu/arithmetic.py", "cpu/intrinsics.py", "cpu/half.py")
         ]
         digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:20]
         path = cache_directory() / "cuda" / f"{self.name}_{digest}.py"
@@ -186,10 +193,15 @@ def forward(entry: Activation, kind: Kind) -> str:
     return _rounded(functions_source(kind.compute, value=Formula(entry.formula)))
 
 
-def backward(entry: Activation, kind: Kind, from_output: bool = False) -> str:
+def backward(entry: Activation, kind: Kind) -> str:
     """Source: ``value(grad, x, *parameters)``."""
-    derivative = entry.derivative_from_output if from_output else entry.derivative
-    return _rounded(backward_source(Formula(derivative), entry.parameters, kind.compute))
+    parameters = entry.parameters | entry.derivative_parameters
+    return _rounded(backward_source(Formula(entry.derivative), parameters, kind.compute))
+
+
+def backward_from_output(entry: Activation, kind: Kind) -> str:
+    """Source: ``value(grad, y)``."""
+    return _rounded(backward_source(Formula(entry.derivative_from_output), (), kind.compute))
 
 
 def gated(entry: Activation, kind: Kind) -> str:
@@ -212,7 +224,7 @@ def vector_width(kind: Kind) -> int:
 
 def linear(
     name: str, kind: Kind, functions: str, inputs: int, parameters: int, outputs: int = 1
-) -> Kernel:
+) -> CudaKernel:
     """Operands without gaps, at addresses that are multiples of 16.
 
     Arguments: addresses of inputs and outputs, the number of elements, parameters.
@@ -257,7 +269,7 @@ def kernel({", ".join([*addresses, "n", *numbers])}):
         i += threads
 """
     arguments = ("int64",) * (len(addresses) + 1) + (kind.compute,) * parameters
-    return Kernel(f"{name}_linear_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{name}_linear_{kind.name}", kind, source, arguments)
 
 
 def strided(
@@ -268,7 +280,7 @@ def strided(
     parameters: int,
     outputs: int,
     dimensions: int,
-) -> Kernel:
+) -> CudaKernel:
     """Operands with any strides.
 
     Arguments: addresses, the number of elements, lengths of all dimensions but the first, the
@@ -303,7 +315,7 @@ def kernel({", ".join(given)}):
         i += threads
 """
     arguments = ("int64",) * (len(given) - parameters) + (kind.compute,) * parameters
-    return Kernel(f"{name}_strided{dimensions}_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{name}_strided{dimensions}_{kind.name}", kind, source, arguments)
 
 
 def _values(outputs: int) -> list[str]:
@@ -329,7 +341,7 @@ def _indented(lines: list[str], by: int) -> str:
 # --- matrices with a vector and sums ------------------------------------------------------------
 
 
-def columns(of: fused.Kernel, width: int) -> Kernel:
+def columns(of: fused.FusedKernel, width: int) -> CudaKernel:
     """A vector along columns, sums over rows; ``width`` columns a thread: 1, or those in 16 bytes.
 
     Arguments: addresses of matrices, inputs first, of the vector and of the parts' sums; rows,
@@ -391,10 +403,10 @@ def kernel({", ".join([*given, *numbers])}):
 {_indented(after or ["pass"], 8)}
 """
     arguments = ("int64",) * len(given) + (kind.compute,) * of.parameters
-    return Kernel(f"{of.name}_columns{width}_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{of.name}_columns{width}_{kind.name}", kind, source, arguments)
 
 
-def channels(of: fused.Kernel) -> Kernel:
+def channels(of: fused.FusedKernel) -> CudaKernel:
     """Arrays without gaps whose channels are a middle axis; a block takes a part of one channel.
 
     Arguments: addresses as for ``columns``; elements before the axis, along it, and after it;
@@ -434,7 +446,7 @@ def kernel({", ".join([*given, *numbers])}):
 {_indented(reduction if of.term else [], 4)}
 """
     arguments = ("int64",) * len(given) + (kind.compute,) * of.parameters
-    return Kernel(f"{of.name}_channels_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{of.name}_channels_{kind.name}", kind, source, arguments)
 
 
 def _sums_size(kind: Kind) -> int:
@@ -442,7 +454,9 @@ def _sums_size(kind: Kind) -> int:
     return 8 if kind.compute == "float64" else 4
 
 
-def _block_element(of: fused.Kernel, elements: list[str], vector: str, suffix: str) -> list[str]:
+def _block_element(
+    of: fused.FusedKernel, elements: list[str], vector: str, suffix: str
+) -> list[str]:
     """Lines that make ``y`` and ``term``, with a suffix, out of a matrix' elements."""
     kind = of.kind
     lines = [f"e{k}{suffix} = T({call(kind.load, e)})" for k, e in enumerate(elements)]
@@ -460,7 +474,7 @@ def _block_element(of: fused.Kernel, elements: list[str], vector: str, suffix: s
     return lines
 
 
-def total(kind: Kind) -> Kernel:
+def total(kind: Kind) -> CudaKernel:
     """The sum of parts, in float64: arguments are their address, the result's, parts and columns.
 
     A block has TOTAL_COLUMNS x TOTAL_ROWS threads at most.
@@ -485,54 +499,47 @@ def kernel(sums, out, parts, columns):
             t += partial[k, x]
         store_one(out + {kind.itemsize} * column, S({call(kind.store, "T(t)")}))
 """
-    return Kernel(f"total_{kind.name}", kind, source, ("int64",) * 4)
+    return CudaKernel(f"total_{kind.name}", kind, source, ("int64",) * 4)
 
 
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def rows(entry: Rows, kind: Kind) -> Kernel:
+def rows(formula: RowFormula, kind: Kind) -> CudaKernel:
     """A function of rows, that is softmax and its like: a block takes a row at a time.
 
     Arguments: addresses of arrays without gaps, inputs first; elements before the axis that rows
-    lie along, along it, and after it. Sums are float64; the largest element, e^0, is counted apart,
-    so that what the others add to it is not lost.
+    lie along, along it, and after it. Sums are float64.
     """
-    inputs = range(len(entry.inputs))
+    inputs = range(len(formula.inputs))
     size, has_top = kind.itemsize, len(inputs) == 1
+    counts = formula.total == "logarithm"
     functions = functions_source(
-        kind.compute, term=Formula(entry.term), result=Formula(entry.result)
+        kind.compute, term=Formula(formula.term), result=Formula(formula.result)
     )
+    if counts:
+        log = Formula(elementary.log1p_of_sum)
+        functions += "\n\n" + functions_source("float64", "A", log1p_of_sum=log)
     given = [*(f"a{k}" for k in inputs), "o", "before", "length", "after"]
     load = [f"i = base + {size} * after * j"]
     for k in inputs:
         load.append(f"x{k} = T({call(kind.load, f'load_one(a{k} + i, S)')})")
     elements = ", ".join(f"x{k}" for k in inputs)
     of_term = f"{elements}, top" if has_top else elements
-    summed = [f"e = float64(T(term({of_term})))", "t += e"]
-    known = ["high = t"]
+    summed = [f"e = A(T(term({of_term})))", "t += e"]
     top: list[str] = []
     if has_top:
         largest = "select((b > a) | (b != b), b, a)"
         top = ["a = T(-INFINITY)", *_over_row([*load, "b = x0", f"a = {largest}"])]
-        top += ["t = float64(a)", *_reduced("select((b > a) | (b != b), b, a)"), "top = T(t)"]
-        summed[1:] = [
-            "t += select(x0 == top, float64(0), e)",
-            "n += select(x0 == top, float64(1), float64(0))",
-        ]
-        # NaN where the largest element is infinite, and so is its difference to itself.
-        known = ["others = t + (n - 1) + float64(T(top - top))", "high = 1 / (1 + others)"]
-        if entry.total == "logarithm":
-            known[1:] = ["logarithm = log1p(others)", "high = float64(top) + logarithm"]
-            known += ["low = logarithm - (high - float64(top))"]
-    if entry.total != "logarithm":
-        known.append("low = float64(0)")
-    work = [*top, "t = float64(0)", "n = float64(0)", *_over_row([*load, *summed])]
-    work += _reduced("a + b")
-    if has_top:
-        work += ["others = t", "t = n", *_reduced("a + b"), "n = t", "t = others"]
-    work += [*known, "first = T(high)", "second = T((high - float64(first)) + low)"]
-    result = f"result({f'term({of_term})' if entry.keeps_term else elements}, first, second)"
+        top += ["t = A(a)", *_reduced(largest), "top = T(t)"]
+    if counts:
+        summed[1:] = ["t += select(x0 == top, A(0), e)", "n += select(x0 == top, A(1), A(0))"]
+    work = [*top, "t = A(0)", "n = A(0)", *_over_row([*load, *summed]), *_reduced("a + b")]
+    work += ["total = t", "low = A(0)"]
+    if counts:
+        work += ["t = n", *_reduced("a + b"), "count = t"]
+    work += known(formula.total, wider=kind.compute == "float32").splitlines()
+    result = f"result({f'term({of_term})' if formula.keeps_term else elements}, first, second)"
     stored = f"store_one(o + i, S({call(kind.store, f'T({result})')}))"
     work += _over_row([*load, stored])
     source = f"""\
@@ -547,7 +554,7 @@ def kernel({", ".join(given)}):
 {_indented(work, 8)}
         row += cuda.gridDim.x
 """
-    return Kernel(f"{entry.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
+    return CudaKernel(f"{formula.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
 
 
 def _over_row(lines: list[str]) -> list[str]:
@@ -572,7 +579,7 @@ t = partial[0]
 cuda.syncthreads()""".splitlines()
 
 
-def maxout(kind: Kind) -> Kernel:
+def maxout(kind: Kind) -> CudaKernel:
     """The largest of a row and where it is: a thread takes a row, since rows are short.
 
     Arguments: addresses of x, values and indices (int64); elements before the axis that rows lie
@@ -596,7 +603,7 @@ store_one(indices + 8 * row, int64(at))"""
     return _row_each("maxout", kind, body)
 
 
-def maxout_backward(kind: Kind) -> Kernel:
+def maxout_backward(kind: Kind) -> CudaKernel:
     """The gradient where the largest was, else 0; arguments are grad, result and indices."""
     body = f"""\
 grad = load_one(x + {kind.itemsize} * row, S)
@@ -608,7 +615,7 @@ while j < length:
     return _row_each("maxout_backward", kind, body)
 
 
-def _row_each(name: str, kind: Kind, body: str) -> Kernel:
+def _row_each(name: str, kind: Kind, body: str) -> CudaKernel:
     source = f"""\
 def kernel(x, y, indices, before, length, after):
     threads = cuda.gridsize(1)
@@ -618,13 +625,13 @@ def kernel(x, y, indices, before, length, after):
 {_indented(body.splitlines(), 8)}
         row += threads
 """
-    return Kernel(f"{name}_{kind.name}", kind, source, ("int64",) * 6)
+    return CudaKernel(f"{name}_{kind.name}", kind, source, ("int64",) * 6)
 
 
 # --- masks --------------------------------------------------------------------------------------
 
 
-def mask(kind: Kind) -> Kernel:
+def mask(kind: Kind) -> CudaKernel:
     """ReLU, and a bit for each element.
 
     Arguments: addresses of x, out and bits, the number of elements, and whether the first two are
@@ -637,13 +644,13 @@ bits = uint8(bits | select(e > T(0), uint8({{bit}}), uint8(0)))
     return _eight("relu_mask", kind, element, "bits = uint8(0)", "store_one(b + g, bits)")
 
 
-def mask_backward(kind: Kind) -> Kernel:
+def mask_backward(kind: Kind) -> CudaKernel:
     """The element where there is a bit, else 0; arguments as for ``mask``."""
     element = "{y} = select(bits & uint8({bit}) != uint8(0), {x}, S(0))"
     return _eight("relu_mask_backward", kind, element, "bits = load_one(b + g, uint8)", "")
 
 
-def _eight(name: str, kind: Kind, element: str, first: str, last: str) -> Kernel:
+def _eight(name: str, kind: Kind, element: str, first: str, last: str) -> CudaKernel:
     """Groups of eight elements: ``element`` says what is done to one."""
     width, size = vector_width(kind), kind.itemsize
     vectors = range(8 // width)
@@ -673,4 +680,49 @@ def kernel(x, o, b, n, aligned):
         {last or "pass"}
         g += threads
 """
-    return Kernel(f"{name}_{kind.name}", kind, source, ("int64",) * 5)
+    return CudaKernel(f"{name}_{kind.name}", kind, source, ("int64",) * 5)
+
+
+# --- dropout ------------------------------------------------------------------------------------
+
+
+def relu_dropout(kind: Kind) -> CudaKernel:
+    """relu(x) * scale where an element is kept, else 0; a thread takes four words of Philox.
+
+    Arguments: addresses of x and out, the number of elements, the key's words, the threshold, and
+    the scale. Which word is whose element's is as on the CPU (see ``fastact.cpu.masks``).
+    """
+    return _dropout("relu_dropout", kind, 1, "(value > T(0)) | (value != value)")
+
+
+def relu_dropout_backward(kind: Kind) -> CudaKernel:
+    """grad * scale where an element is kept and x is positive, else 0: grad, x, out, as above."""
+    return _dropout("relu_dropout_backward", kind, 2, "z > T(0)")
+
+
+def _dropout(name: str, kind: Kind, inputs: int, condition: str) -> CudaKernel:
+    size, addresses = kind.itemsize, [*(f"a{k}" for k in range(inputs)), "o"]
+    work = []
+    for w in range(4):
+        lines = [
+            f"{value} = T({call(kind.load, f'load_one(a{k} + {size} * e, S)')})"
+            for k, value in enumerate(("value", "z")[:inputs])
+        ]
+        kept = f"(w{w} >= least) & ({condition})"
+        result = f"T(select({kept}, times(value, scale), T(0)))"
+        lines.append(f"store_one(o + {size} * e, S({call(kind.store, result)}))")
+        work += [f"e = first + {128 * w}", "if e < n:", _indented(lines, 4)]
+    source = f"""\
+def kernel({", ".join(addresses)}, n, key0, key1, threshold, scale):
+    threads = cuda.gridsize(1)
+    k0, k1, least = uint32(key0), uint32(key1), uint32(threshold)
+    i = cuda.grid(1)
+    while i < (n + 511) // 512 * 128:
+        counter = uint64(i)
+{textwrap.indent(philox(), "        ")}
+        first = i // 128 * 512 + i % 128
+{_indented(work, 8)}
+        i += threads
+"""
+    arguments = ("int64",) * (len(addresses) + 4) + (kind.compute,)
+    return CudaKernel(f"{name}_{kind.name}", kind, source, arguments)

@@ -13,22 +13,20 @@ from __future__ import annotations
 
 import difflib
 import functools
-import inspect
-import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.array_utils import normalize_axis_index
 
-from fastact.catalogue import ALIASES, CATALOGUE, Activation
+from fastact.catalogue import ALIASES, CATALOGUE, Activation, Variants
 from fastact.catalogue.dtypes import BFLOAT16, FLOATS, Kind
+from fastact.catalogue.entries import REQUIRED, activation_of, constrain
 from fastact.cpu import masks
 from fastact.fused import plans
 from fastact.fused.statistics import ActivationStats
-from fastact.public.elementwise import constrain
+from fastact.public import shapes
 from fastact.source import fused as source
 
 __all__ = [
@@ -44,6 +42,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+
+_RELU = activation_of("relu")
+_PRELU = activation_of("prelu")
 
 
 # --- bias and activation ------------------------------------------------------------------------
@@ -81,8 +82,8 @@ def bias_act(
     Returns
     -------
     ndarray
-        Of x's shape. What has to be saved for ``bias_act_backward`` is x or the sum, or, for ReLU
-        and its like, whose derivative can be told from the output, this.
+        Of x's shape. For ``bias_act_backward``, save x or the sum. For ReLU and its like, whose
+        derivative can be told from the output, the output will do.
 
     Raises
     ------
@@ -230,7 +231,7 @@ def prelu_backward(
     array([-3., -5.])
     """
     name = "prelu_backward"
-    plan = _plan(source.prelu_backward, CATALOGUE["prelu"])
+    plan = plans.plan(source.prelu_backward, _PRELU)
     each: Any = weight
     one = False
     if isinstance(weight, float) and isinstance(x, np.ndarray) and x.ndim == 2:
@@ -464,11 +465,10 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
     array([1])
     """
     name = "relu_stats"
-    if not isinstance(stats, ActivationStats):
-        raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
-    plan = _plan(source.relu_stats, CATALOGUE["relu"])
+    check_stats(name, stats)
+    plan = plans.plan(source.relu_stats, _RELU)
     done = None
-    if isinstance(x, np.ndarray) and x.ndim == 2 and len(x) <= _EXACT:
+    if isinstance(x, np.ndarray) and x.ndim == 2 and len(x) <= EXACT:
         stats.check_units(name, x.shape[1])
         done = plan.quickly((x,), None, -1, out)
     if done is None:
@@ -476,10 +476,10 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
         samples, units, _ = call.shape
         stats.check_units(name, units)
         matrices = call.matrices("x", out=out)
-        if samples > _EXACT:
+        if samples > EXACT:
             rows, results = (array.reshape(samples, units) for array in matrices)
-            for i in range(0, samples, _EXACT):
-                relu_stats(rows[i : i + _EXACT], stats, results[i : i + _EXACT])
+            for i in range(0, samples, EXACT):
+                relu_stats(rows[i : i + EXACT], stats, results[i : i + EXACT])
             return matrices[-1]
         done = matrices[-1], call.run(plan, matrices, call.vector(""))
     y, counts = done
@@ -487,8 +487,13 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
     return y
 
 
+def check_stats(function: str, stats: Any) -> None:
+    if not isinstance(stats, ActivationStats):
+        raise TypeError(f"{function}: stats must be an ActivationStats, got {type(stats).__name__}")
+
+
 #: Counts up to this are exact in float32.
-_EXACT = 1 << 24
+EXACT = 1 << 24
 
 
 # --- what is given ------------------------------------------------------------------------------
@@ -496,7 +501,7 @@ _EXACT = 1 << 24
 
 def _plan_of_activation(
     function: str,
-    kernel: Callable[..., source.Kernel],
+    kernel: Callable[..., source.FusedKernel],
     name: str,
     with_residual: bool,
     given: Mapping[str, Any],
@@ -512,87 +517,60 @@ def _plan_of_activation(
 @functools.lru_cache(256)
 def _new_plan(
     function: str,
-    kernel: Callable[..., source.Kernel],
+    kernel: Callable[..., source.FusedKernel],
     name: str,
     with_residual: bool,
     given: tuple[tuple[str, Any], ...],
     zeros: str,
 ) -> plans.Plan:
     entry, parameters = chosen_activation(function, name, dict(given))
-    return plans.Plan(_maker(kernel, entry, with_residual), parameters)
+    return plans.Plan(plans.maker(kernel, entry, with_residual), parameters)
 
 
 def chosen_activation(
     function: str, name: str, given: Mapping[str, Any]
 ) -> tuple[Activation, tuple[float, ...]]:
-    """The catalogue's entry, and its parameters in their order."""
+    """The activation to compile, and its parameters in their order."""
     if not isinstance(name, str):
         got = type(name).__name__
         raise TypeError(f"{function}: activation must be the name of one, a str, got {got}")
-    given = dict(given)
-    key = ALIASES.get(name, name)
-    if key == "gelu":
-        approximate = given.pop("approximate", "none")
-        key = {"none": "_gelu", "tanh": "_gelu_tanh"}.get(approximate, "")
-        if not key:
-            raise ValueError(
-                f"{function}: approximate must be 'none' or 'tanh', got {approximate!r}"
-            )
-    elif key == "rrelu":  # as when it is not training
-        low, high = given.pop("lower", 1 / 8), given.pop("upper", 1 / 3)
-        given["slope"] = (low + high) / 2
-    elif key not in ACTIVATIONS:
+    if name not in ACTIVATIONS:
         near = difflib.get_close_matches(str(name), ACTIVATIONS)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(f"{function}: there is no activation {name!r}{hint}")
-    entry = CATALOGUE[key]
-    unknown = sorted(given.keys() - entry.parameters.keys())
-    if unknown:
-        takes = ", ".join(entry.parameters) or "no parameters"
-        raise TypeError(f"{function}: {name} has no parameter {unknown[0]!r}; it takes {takes}")
-    numbers = {**entry.parameters, **given}
+    try:
+        kernel, numbers = ACTIVATIONS[name].chosen(given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{function}: {error}") from None
     for parameter, number in numbers.items():
-        if number is inspect.Parameter.empty:
+        if number is REQUIRED:
             raise TypeError(f"{function}: {name} needs its parameter {parameter!r}")
         if not isinstance(number, int | float | np.integer | np.floating):
             got = type(number).__name__
             raise TypeError(f"{function}: {parameter} must be a number, got {got}")
-    for small, large in entry.constraints:
+    for small, large in kernel.constraints:
         low, high = (numbers.get(str(side), side) for side in (small, large))
         constrain(function, str(small), low, str(large), high)
-    return entry, tuple(float(number) for number in numbers.values())
+    return kernel, tuple(float(number) for number in numbers.values())
 
 
-#: Names that ``bias_act`` takes.
-ACTIVATIONS = sorted(
-    {name for name, e in CATALOGUE.items() if e.arrays == 1 and e.derivative and name[0] != "_"}
-    | {"gelu", *ALIASES}
-)
-
-
-@functools.cache
-def _maker(kernel: Callable[..., source.Kernel], entry: Activation, *of: Any) -> plans.Maker:
-    """A function of a dtype, the same one for the same arguments."""
-    return functools.cache(lambda kind: kernel(entry, kind, *of))
-
-
-@functools.cache
-def _plan(kernel: Callable[..., source.Kernel], entry: Activation) -> plans.Plan:
-    return plans.Plan(_maker(kernel, entry))
+#: What ``bias_act`` takes, by name.
+ACTIVATIONS: dict[str, Activation | Variants] = {
+    name: entry
+    for name in sorted([*CATALOGUE, *ALIASES])
+    if isinstance(entry := CATALOGUE[ALIASES.get(name, name)], Activation | Variants)
+}
 
 
 def make_ufuncs(activations: Sequence[str]) -> None:
     """Make the ufuncs of all fused kernels, with ``bias_act`` for these activations."""
-    names = [ALIASES.get(name, name) for name in activations]
-    keys = [
-        key for name in names for key in (["_gelu", "_gelu_tanh"] if name == "gelu" else [name])
-    ]
+    entries = [entry for name in activations for entry, _ in ACTIVATIONS[name].formulas]
     for kernel in (source.bias_act, source.bias_act_backward):
-        for key in keys:
+        for entry in entries:
             for with_residual in (False, True):
-                plans.make_ufuncs(_maker(kernel, CATALOGUE[key], with_residual))
-    plans.make_ufuncs(_maker(source.prelu_backward, CATALOGUE["prelu"]))
-    plans.make_ufuncs(_maker(source.relu_stats, CATALOGUE["relu"]))
+                plans.make_ufuncs(plans.maker(kernel, entry, with_residual))
+    plans.make_ufuncs(plans.maker(source.prelu_backward, _PRELU))
+    plans.make_ufuncs(plans.maker(source.relu_stats, _RELU))
     for body in (
         masks.relu_mask,
         masks.relu_mask_backward,
@@ -630,14 +608,14 @@ class _Call:
         self.dtype, self.kind = _common_dtype(function, [self.arrays[name] for name in names])
         first, x = next(iter(self.arrays.items()))
         self.full_shape = x.shape
+        self.axis = axis
         if axis is None:
             self.shape = (1, 1, x.size)
             return
         if x.ndim == 0:
             raise ValueError(f"{function}: {first} must have at least one dimension")
-        self.axis = normalize_axis_index(axis, x.ndim)
-        before, after = x.shape[: self.axis], x.shape[self.axis + 1 :]
-        self.shape = (math.prod(before), x.shape[self.axis], math.prod(after))
+        self.axis = shapes.axis_number(function, axis, x.shape)
+        self.shape = shapes.around(function, axis, x.shape)
 
     def vector(self, name: str) -> Array:
         """One number for each channel; zeros if it is not given."""
@@ -645,12 +623,8 @@ class _Call:
         if name not in self.arrays:
             return np.zeros(channels, self.dtype)
         vector = self.arrays[name]
-        if vector.shape != (channels,):
-            raise ValueError(
-                f"{self.function}: {name} must have shape ({channels},), one number for each "
-                f"channel along axis {getattr(self, 'axis', 0)} of shape {self.full_shape}; got "
-                f"{vector.shape}"
-            )
+        if self.axis is not None:
+            shapes.check_vector(self.function, name, vector.shape, self.axis, self.full_shape)
         return _prepared(vector, self.dtype)
 
     def matrices(self, *names: str, out: Any, contiguous: bool = False) -> list[Array]:
@@ -714,15 +688,21 @@ def _check_mask(function: str, mask: Any, count: int, writeable: bool) -> None:
 
 
 def _dropout(function: str, p: float, seed: int, dtype: np.dtype[Any]) -> Array:
-    """What the kernel needs to know: key, threshold, and the factor for what is kept."""
+    """What the kernel needs to know, in four words."""
+    *integers, factor = dropout_numbers(function, p, seed)
+    vector = np.array([*integers, 0], np.int64)
+    vector[3:].view(np.float64 if dtype.itemsize == 8 else np.float32)[0] = factor
+    return vector
+
+
+def dropout_numbers(function: str, p: float, seed: int) -> tuple[int, int, int, float]:
+    """The two words of the key, the threshold, and the factor for what is kept."""
     if not 0 <= p < 1:
         raise ValueError(f"{function}: p must be at least 0 and less than 1, got {p}")
     if not 0 <= operator.index(seed) < 1 << 64:
         raise ValueError(f"{function}: seed must be from 0 to 2**64 - 1, got {seed}")
     threshold = min(round(p * 2**32), 2**32 - 1)
-    vector = np.array([seed & 0xFFFFFFFF, seed >> 32, threshold, 0], np.int64)
-    vector[3:].view(np.float64 if dtype.itemsize == 8 else np.float32)[0] = 1 / (1 - p)
-    return vector
+    return seed & 0xFFFFFFFF, seed >> 32, threshold, 1 / (1 - p)
 
 
 def _common_dtype(function: str, arrays: Sequence[Array]) -> tuple[np.dtype[Any], Kind]:

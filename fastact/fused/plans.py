@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastact.catalogue import Activation
 from fastact.catalogue.dtypes import FLOATS, Kind, float_dtypes
 from fastact.cpu import blocks, layout
 from fastact.cpu.ufunc import Blocks, Loop, Shape, make
-from fastact.source.fused import Kernel
+from fastact.source.fused import FusedKernel
 
-__all__ = ["Maker", "Plan", "as_they_are", "make_ufuncs", "run", "run_flat"]
+__all__ = ["Maker", "Plan", "as_they_are", "make_ufuncs", "maker", "plan", "run", "run_flat"]
 
 Array = npt.NDArray[Any]
 #: Makes a kernel for a dtype.
-Maker = Callable[[Kind], Kernel]
+Maker = Callable[[Kind], FusedKernel]
 
 #: Contiguous matrices of fewer columns are taken as having a multiple of that, at most so many, for
 #: vectors of 8 to 32 numbers to pay. Not so small matrices, since it takes 15 us.
@@ -32,7 +33,7 @@ def _ufunc(maker: Maker, by_rows: bool) -> np.ufunc:
     """The generalized ufunc."""
     kernels = [(dtype, maker(kind)) for dtype, kind in float_dtypes()]
 
-    def of(dtype: np.dtype[Any], kernel: Kernel) -> Loop:
+    def of(dtype: np.dtype[Any], kernel: FusedKernel) -> Loop:
         compute = np.dtype(kernel.kind.compute)
         own = [dtype] * kernel.matrices
         own.append(np.dtype(kernel.vector_dtype) if kernel.vector_dtype else dtype)
@@ -55,6 +56,18 @@ def make_ufuncs(maker: Maker) -> None:
     """Make all of a kernel's ufuncs, so that ``ufunc.loops`` knows them."""
     for by_rows in (False, True)[: 1 if maker(FLOATS["f"]).body else 2]:
         _ufunc(maker, by_rows)
+
+
+@functools.cache
+def maker(kernel: Callable[..., FusedKernel], entry: Activation, *of: Any) -> Maker:
+    """The kernel of an entry as a function of the dtype, the same one for the same arguments."""
+    return functools.cache(lambda kind: kernel(entry, kind, *of))
+
+
+@functools.cache
+def plan(kernel: Callable[..., FusedKernel], entry: Activation) -> Plan:
+    """Of a kernel without parameters."""
+    return Plan(maker(kernel, entry))
 
 
 class Plan:
@@ -135,7 +148,7 @@ def as_they_are(arrays: Sequence[Any], dtype: np.dtype[Any], shape: Any, out: An
     return True
 
 
-#: A vector of so many zeros is kept for each dtype.
+#: Length of the vector of zeros that is kept for each dtype.
 _ZEROS = 8192
 
 

@@ -14,10 +14,10 @@ __all__ = ["FUTEX_WAIT", "SMALLEST", "STATE_WORDS"]
 #: Requests of fewer bytes are left to NumPy.
 SMALLEST_BIT = 16
 SMALLEST = 1 << SMALLEST_BIT
-#: Sizes are rounded up to one of so many per power of two: at most 1/8 of a block is unused, and
-#: memory that is not used is not resident until it is.
+#: Sizes are rounded up to one of 2^CLASSES_BIT per power of two: at most 1/8 of a block is unused,
+#: and memory that is not used is not resident until it is.
 CLASSES_BIT = 3
-#: Zeros up to so many bytes are written into a recycled block. The pages of a larger one are given
+#: Zeros up to this size are written into a recycled block. The pages of a larger one are given
 #: back, so that those which are never touched cost nothing, as in a fresh array.
 ZERO_BYTES = 1 << 24
 #: From this size on the system is asked for huge pages, which is NumPy's limit, too.

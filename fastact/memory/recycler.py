@@ -303,7 +303,7 @@ def zero(state, block, size):
 
 @compiled
 def allocated(state, size):
-    """Memory for so many bytes, from NumPy's default allocator if it cannot be a block."""
+    """Memory of this size, from NumPy's default allocator if it cannot be a block."""
     if size >= p.SMALLEST and size <= (1 << p.LARGEST_BIT):
         class_ = class_of(size)
         block = retained_block(state, class_)

@@ -24,6 +24,7 @@ __all__ = [
     "Formula",
     "backward_source",
     "call",
+    "derivative_of",
     "functions_source",
     "gated_backward_source",
     "gated_source",
@@ -37,6 +38,13 @@ class Formula:
 
     function: Callable[..., Any] | None
     constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def derivative_of(entry: Activation) -> Formula:
+    """An entry's derivative as a function of x and of the formula's own parameters."""
+    if entry.derivative_parameters and entry.default_derivative and not entry.parameters:
+        return Formula(entry.default_derivative)
+    return Formula(entry.derivative, entry.derivative_parameters)
 
 
 def functions_source(
@@ -183,7 +191,7 @@ def value(gate, up):
 
 def gated_backward_source(entry: Activation, compute: str, wide: bool = False) -> str:
     """``value0(grad, gate, up)`` and ``value1``: the gradients by the gate and by ``up``."""
-    activation, derivative = Formula(entry.formula), Formula(entry.derivative)
+    activation, derivative = Formula(entry.formula), derivative_of(entry)
     return f"""\
 {functions_source(compute, wide=wide, activation=activation, derivative=derivative)}
 

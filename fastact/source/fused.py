@@ -10,13 +10,13 @@ import dataclasses
 
 from fastact.catalogue import Activation
 from fastact.catalogue.dtypes import Kind
-from fastact.source.formulas import Formula, functions_source, product
+from fastact.source.formulas import Formula, derivative_of, functions_source, product
 
-__all__ = ["Kernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
+__all__ = ["FusedKernel", "bias_act", "bias_act_backward", "prelu_backward", "relu_stats"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kernel:
+class FusedKernel:
     """A fused kernel, but for the dtype.
 
     ``functions`` is the source of ``value``: of the matrices' elements, the vector's if there is
@@ -42,7 +42,7 @@ class Kernel:
 # --- kernels ------------------------------------------------------------------------------------
 
 
-def bias_act(entry: Activation, kind: Kind, residual: bool) -> Kernel:
+def bias_act(entry: Activation, kind: Kind, residual: bool) -> FusedKernel:
     """``activation(x + bias [+ residual])``"""
     functions = f"""\
 {functions_source(kind.compute, activation=Formula(entry.formula))}
@@ -52,13 +52,13 @@ def value({_names(entry, "x", residual)}):
     return activation({_sum(residual)}{_parameters(entry)})
 """
     name = f"{entry.name}_bias{'_residual' * residual}"
-    return Kernel(name, kind, functions, 1 + residual, len(entry.parameters), vector=True)
+    return FusedKernel(name, kind, functions, 1 + residual, len(entry.parameters), vector=True)
 
 
-def bias_act_backward(entry: Activation, kind: Kind, residual: bool) -> Kernel:
+def bias_act_backward(entry: Activation, kind: Kind, residual: bool) -> FusedKernel:
     """``grad * derivative(x + bias [+ residual])``, and its sums."""
     functions = f"""\
-{functions_source(kind.compute, derivative=Formula(entry.derivative))}
+{functions_source(kind.compute, derivative=derivative_of(entry))}
 
 @formula
 def value({_names(entry, "grad, x", residual)}):
@@ -67,13 +67,13 @@ def value({_names(entry, "grad, x", residual)}):
 """
     name = f"{entry.name}_bias{'_residual' * residual}_backward"
     parameters = len(entry.parameters)
-    return Kernel(name, kind, functions, 2 + residual, parameters, vector=True, term="y")
+    return FusedKernel(name, kind, functions, 2 + residual, parameters, vector=True, term="y")
 
 
-def prelu_backward(entry: Activation, kind: Kind) -> Kernel:
+def prelu_backward(entry: Activation, kind: Kind) -> FusedKernel:
     """The gradient by x, and the sums of the gradient by the weight."""
     functions = f"""\
-{functions_source(kind.compute, derivative=Formula(entry.derivative))}
+{functions_source(kind.compute, derivative=derivative_of(entry))}
 
 @formula
 def value(grad, x, weight):
@@ -84,15 +84,15 @@ def value(grad, x, weight):
 def by_weight(grad, x):
     return select((x > T(0)) | (x == T(0)), T(0), T(grad * x))
 """
-    return Kernel(
+    return FusedKernel(
         "prelu_weight_backward", kind, functions, 2, vector=True, term="by_weight(x0, x1)"
     )
 
 
-def relu_stats(entry: Activation, kind: Kind) -> Kernel:
+def relu_stats(entry: Activation, kind: Kind) -> FusedKernel:
     """ReLU, and how many elements are positive."""
     functions = functions_source(kind.compute, value=Formula(entry.formula))
-    return Kernel("relu_stats", kind, functions, 1, term="select(x0 > T(0), T(1), T(0))")
+    return FusedKernel("relu_stats", kind, functions, 1, term="select(x0 > T(0), T(1), T(0))")
 
 
 def _names(entry: Activation, arrays: str, residual: bool) -> str:
