@@ -11,14 +11,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import libcst as cst
 
-from fastact.catalogue import CATALOGUE, GATED, Activation, Gated
+from fastact.catalogue import CATALOGUE, Activation, Entry, Form, Gated, Variants
+from fastact.catalogue.entries import REQUIRED
 from fastact.rewrite import spellings
 from fastact.rewrite.differences import Difference
 from fastact.rewrite.inplace import read_in_place
@@ -117,8 +117,9 @@ class Rule:
         differences = self.differences
         if found.rounded:
             differences |= Difference.CONSTANT
-        entry = CATALOGUE.get(self.function)
-        if found.floats and entry and entry.keeps_integers and "backward" not in self.replacement:
+        entry = CATALOGUE[self.function]
+        keeps_integers = isinstance(entry, Activation) and entry.keeps_integers
+        if found.floats and keeps_integers and "backward" not in self.replacement:
             differences |= Difference.INTEGERS
         return differences
 
@@ -157,6 +158,8 @@ def compile_pattern(text: str) -> Term:
         if isinstance(node, cst.Name):
             value = values.get(node.value)
             return Meta(node.value) if value is None else reader.read(value)
+        if isinstance(node, cst.Attribute):
+            return Opaque(f".{node.attr.value}", (reader.read(node.value),))
         raise ValueError(f"{text}: a pattern cannot have {type(node).__name__}")
 
     reader = Reader(qualified, variable)
@@ -180,25 +183,37 @@ def _without_out(term: Term) -> Term | None:
 # --- the catalogue's rules ------------------------------------------------------------------------
 
 
-def _of_activation(entry: Activation) -> Iterator[Rule]:
-    for form, idiom, arrays in (
-        ("", entry.idiom, ("x",)),
-        ("_backward", entry.backward_idiom, ("grad", "x")),
-    ):
-        name = f"{entry.name}{form}"
-        if not idiom or name in spellings.NOT_FOR_IT_ALONE:
-            continue
-        for text in _with_defaults(entry, idiom):
-            rule = _rule(entry, name, text, arrays)
-            if rule is not None:
-                yield rule
+def _of(entry: Entry) -> Iterator[Rule]:
+    """The rules of functions of elements; of rows, every axis is spelled in ``spellings``."""
+    halves = isinstance(entry, Gated) and entry.halves
+    if halves or not isinstance(entry, Activation | Gated | Variants):
+        return
+    for form in entry.forms:
+        if form.which in ("forward", "backward") and form.name not in spellings.NOT_FOR_IT_ALONE:
+            for idiom, choice in _idioms(entry, form.which):
+                for text in _with_defaults(form, idiom):
+                    rule = _rule(form, text, choice)
+                    if rule is not None:
+                        yield rule
 
 
-def _with_defaults(entry: Activation, idiom: str) -> Iterator[str]:
+def _idioms(entry: Entry, which: str) -> Iterator[tuple[str, str]]:
+    """The idiom, or those of each variant, with the argument that chooses it."""
+    attribute = "idiom" if which == "forward" else "backward_idiom"
+    if not isinstance(entry, Variants):
+        yield getattr(entry, attribute), ""
+        return
+    for name, variant in entry.variants.items():
+        yield getattr(variant, attribute), "" if name == entry.choice.default else f'"{name}"'
+
+
+def _with_defaults(form: Form, idiom: str) -> Iterator[str]:
     """The idiom with its parameters, and with their defaults' values in place of them."""
+    if not idiom:
+        return
     yield idiom
     # Where a default is neither 0 nor 1, the pattern has the same form with it.
-    neutral = {k: v for k, v in entry.parameters.items() if v in (0, 1)}
+    neutral = {p.name: p.default for p in form.parameters if p.default in (0, 1)}
     if _names(idiom) & set(neutral):
         yield _with_numbers(idiom, neutral)
 
@@ -227,35 +242,25 @@ def _with_numbers(idiom: str, numbers: dict[str, float]) -> str:
     return cst.Module([]).code_for_node(new)
 
 
-def _rule(entry: Activation, name: str, text: str, arrays: tuple[str, ...]) -> Rule | None:
-    """None where the idiom does not say all that a call needs."""
-    names = _names(text)
-    arguments = list(arrays)
+def _rule(form: Form, text: str, choice: str) -> Rule | None:
+    """None where the idiom does not say all that a call needs, or says more."""
+    term = compile_pattern(text)
+    names = frozenset(part.name for part in subterms(term) if isinstance(part, Meta))
+    arguments = list(form.arrays)
     positional = True
-    for parameter, default in entry.parameters.items():
-        if parameter in names:
-            arguments.append(parameter if positional else f"{parameter}={parameter}")
-        elif default is inspect.Parameter.empty:
+    for parameter in form.parameters:
+        name = parameter.name
+        positional = positional and name in names
+        if name in names:
+            arguments.append(name if positional else f"{name}={name}")
+        elif parameter.default is REQUIRED:
             return None
-        positional = positional and parameter in names
-    if not names.issuperset(arrays) or isinstance(compile_pattern(text), Meta):
+    known = {*form.arrays, *(parameter.name for parameter in form.parameters)}
+    if not set(form.arrays) <= names <= known or isinstance(term, Opaque):
         return None
-    differences = spellings.DIFFERENCES.get(name, spellings.NOT_COMPARED)
-    return Rule(entry.name, text, f"fa.{name}({', '.join(arguments)})", differences)
-
-
-def _of_gated(entry: Gated) -> Iterator[Rule]:
-    if (
-        entry.idiom
-        and not entry.name.startswith("_")
-        and entry.name not in spellings.NOT_FOR_IT_ALONE
-    ):
-        yield Rule(
-            entry.name,
-            entry.idiom,
-            f"fa.{entry.name}(gate, up)",
-            spellings.DIFFERENCES.get(entry.name, spellings.NOT_COMPARED),
-        )
+    call = f"fa.{form.name}({', '.join([*arguments, choice] if choice else arguments)})"
+    differences = spellings.DIFFERENCES.get(form.name, spellings.NOT_COMPARED)
+    return Rule(form.entry.name, text, call, differences)
 
 
 def _listed(rows: Mapping[str, list[spellings.Row]]) -> Iterator[Rule]:
@@ -291,14 +296,8 @@ def _with_plain_names(term: Term) -> Term:
 def all_rules() -> tuple[Rule, ...]:
     """Every rule about an expression."""
     listed = _listed(spellings.SPELLINGS)
-    derived = (
-        rule
-        for entry in CATALOGUE.values()
-        if not entry.name.startswith("_")
-        for rule in _of_activation(entry)
-    )
-    gated = (rule for entry in GATED.values() for rule in _of_gated(entry))
-    return _different(itertools.chain(derived, listed, gated))
+    derived = (rule for entry in CATALOGUE.values() for rule in _of(entry))
+    return _different(itertools.chain(derived, listed))
 
 
 @functools.cache

@@ -388,6 +388,9 @@ DIFFERENCES: dict[str, Difference] = {
     "hardsigmoid_backward": ZERO | NAN | INFINITY | ROUNDING,
     "hardswish": SMOOTH,
     "hardswish_backward": SMOOTH,
+    "geglu": SMOOTH | DTYPE,
+    "gelu": SMOOTH | DTYPE,
+    "gelu_backward": SMOOTH | DTYPE,
     "hardshrink": NAN | INTEGERS,
     "softshrink": NAN,
     **{
