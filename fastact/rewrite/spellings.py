@@ -163,6 +163,11 @@ SPELLINGS: dict[str, list[Row]] = {
             DTYPE | NAN,
         ),
         (
+            "(x > 0) + slope * (x <= 0)",
+            "fa.leaky_relu_backward(1.0, x, slope)",
+            NAN | INTEGERS | DTYPE,
+        ),
+        (
             "np.where(x > 0, 1, slope)",
             "fa.leaky_relu_backward(1.0, x, slope)",
             INTEGERS | DTYPE,
@@ -229,6 +234,7 @@ SPELLINGS: dict[str, list[Row]] = {
         ),
     ],
     "sigmoid_backward": [
+        ("grad * y * (1 - y)", "fa.sigmoid_backward_from_output(grad, y)", SMOOTH | NAN),
         ("(s := 1 / (1 + np.exp(-x))) * (1 - s)", "fa.sigmoid_backward(1.0, x)", SMOOTH),
         ("np.exp(-x) / (1 + np.exp(-x)) ** 2", "fa.sigmoid_backward(1.0, x)", SMOOTH),
         ("np.exp(x) / (1 + np.exp(x)) ** 2", "fa.sigmoid_backward(1.0, x)", SMOOTH),
@@ -249,6 +255,7 @@ SPELLINGS: dict[str, list[Row]] = {
         ("(s := 1 / (1 + np.exp(-x))) * (1 + x * (1 - s))", "fa.silu_backward(1.0, x)", SMOOTH),
     ],
     "tanh_backward": [
+        ("grad * (1 - y ** 2)", "fa.tanh_backward_from_output(grad, y)", SMOOTH | NAN),
         ("1 - np.tanh(x) ** 2", "fa.tanh_backward(1.0, x)", SMOOTH),
         ("grad * (1 / np.cosh(x)) ** 2", "fa.tanh_backward(grad, x)", SMOOTH),
     ],
@@ -302,6 +309,7 @@ SPELLINGS: dict[str, list[Row]] = {
         for factor, grad in (("grad * ", "grad"), ("", "1.0"))
         for where, more in (
             ("x > 0, 1, alpha * np.exp(x)", DTYPE),
+            ("x > 0, np.ones_like(x), alpha * np.exp(x)", DTYPE),
             ("x >= 0, 1, alpha * np.exp(x)", DTYPE | KINK),
             ("x < 0, alpha * np.exp(x), 1", DTYPE | NAN | KINK),
             ("x <= 0, alpha * np.exp(x), 1", DTYPE | NAN),
