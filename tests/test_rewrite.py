@@ -47,7 +47,7 @@ def in_function(body: str, head: str = "def f(x):") -> str:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.pattern)
 @pytest.mark.parametrize(
-    "dtypes", only([["float32", "int64"]], [["float32", "int64"], [*FLOATS, *INTEGERS]]), ids=len
+    "dtypes", only([["float32"]], [["float32"], [*FLOATS, *INTEGERS]]), ids=len
 )
 def test_results_differ_as_the_rule_says(rule, dtypes):
     differences = observed(rule, dtypes)
@@ -59,19 +59,16 @@ def test_results_differ_as_the_rule_says(rule, dtypes):
         )
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.pattern)
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if ":=" not in rule.pattern], ids=lambda rule: rule.pattern
+)
 def test_each_rule_finds_its_own_pattern(rule):
-    """As a statement of a file, and with other names: fields and elements."""
     code = rule.pattern.replace(", out=out", "").replace("PI", "np.pi")
     for name in rule.names:
         if name.isupper():
             code = code.replace(name, "0.25")
-    if "s := " in code or "t := " in code:
-        return  # in the catalogue's language only
     done = rewritten(in_function(code if rule in in_place_rules() else f"return {code}"))
-    if not done.count("fa."):
-        # Booleans and numbers that are no parameters are left alone; so may be a gradient's name.
-        pytest.fail(f"left alone: {code}")
+    assert "fa." in done
     assert "np.where" not in done
 
 
@@ -114,6 +111,9 @@ SPELLINGS = [
     ("dy * (h > 0).astype(np.float32)", "fa.relu_backward(dy, h)"),
     ("dy * (1 - np.tanh(h) ** 2)", "fa.tanh_backward(dy, h)"),
     ("dy * np.where(h > 0, 1, 0.1)", "fa.leaky_relu_backward(dy, h, 0.1)"),
+    ("dy * out * (1 - out)", "fa.sigmoid_backward_from_output(dy, out)"),
+    ("(1 - out**2) * dy", "fa.tanh_backward_from_output(dy, out)"),
+    ("p * (1 - p)", None),
     ("special.softmax(h, axis=1)", "fa.softmax(h, axis=1)"),
     ("special.log_softmax(h, axis=-1)", "fa.log_softmax(h, axis=-1)"),
     (
