@@ -141,6 +141,7 @@ SPELLINGS = [
     ("np.where(h > 0, 1, 0)", None),
     ("np.where(h > 0, 1, -1)", None),
     ("counts * (h > 0)", None),
+    ("dim * (h > 0)", None),
     ("np.maximum(h, 1)", None),
     ("y / (1 + np.exp(-h))", None),
     ("np.maximum(3, 0)", None),

@@ -126,10 +126,9 @@ class Rule:
     @functools.cached_property
     def specificity(self) -> tuple[int, int, int]:
         """The larger pattern is tried first; of two alike that with fewer names, or fewer signs."""
-        signs = sum(
-            isinstance(part, Product) and part.coefficient.value < 0 for part in subterms(self.term)
-        )
-        return (-sum(1 for _ in subterms(self.term)), len(self.names), signs)
+        parts = list(subterms(self.term))
+        signs = sum(isinstance(p, Product) and p.coefficient == Number(-1) for p in parts)
+        return (signs - len(parts), len(self.names), signs)
 
 
 # --- patterns -------------------------------------------------------------------------------------

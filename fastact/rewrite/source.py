@@ -87,7 +87,7 @@ _LIBRARIES = re.compile(r"\b(numpy|scipy)\b")
 #: What every rule has some of; without any, a file need not be parsed.
 _IN_IDIOMS = re.compile(
     r"\b(abs|absolute|clip|cosh|erf|exp|expit|expm1|log1p|logaddexp|logsumexp|log_softmax|maximum"
-    r"|minimum|softmax|sqrt|sum|tanh|where)\b|[<>]=? *-?\d|\d *[<>]"
+    r"|minimum|softmax|sqrt|sum|tanh|where)\b|[<>]=? *-?\d|\d *[<>]|\b1(\.0*)? *-"
 )
 
 
@@ -109,7 +109,8 @@ def rewrite_source(source: str, options: Options = Options()) -> Rewritten:
 
 
 _GRADIENT = re.compile(
-    r"grad|delta|back|deriv|prime|err|loss|cost|upstream|(^|_)d_?[A-Za-z]{0,2}\d*(_|$)|(^|_)dout|jac",
+    r"grad|delta|back|deriv|prime|err|loss|cost|upstream|jac|(^|_)dout"
+    r"|(^|_)d_?(?!im)[A-Za-z]{0,2}\d*(_|$)",  # dx, dZ1, d_h
     re.IGNORECASE,
 )
 
