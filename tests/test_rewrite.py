@@ -321,6 +321,8 @@ def test_what_is_no_array_is_left_alone(code):
         ("import autograd.numpy as np", "y = np.maximum(x, 0)", None),
         ("import numpy, torch", "y = x * (x > 0)", None),
         ("import numpy as np, torch", "y = np.maximum(x, 0)", "y = fa.relu(x)"),
+        ("import numpy\nfrom .compat import cupy", "y = x * (x > 0)", None),
+        ("import numpy", "xp = self.xp\ny = x * (x > 0)", None),
         (
             "import numpy as np, numba",
             "@numba.njit\ndef f(x):\n    return np.maximum(x, 0)",

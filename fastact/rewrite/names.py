@@ -35,6 +35,8 @@ OTHER_LIBRARIES = {
     "tinygrad",
     "torch",
 }
+#: Names in code that works with the arrays of several libraries.
+GENERIC = {"array_namespace", "get_array_module", "xp"}
 #: Their decorators compile a function, or trace it: fastact cannot be called there.
 COMPILERS = {"cupy", "jax", "mlx", "numba", "tensorflow", "theano", "torch", "triton", "cython"}
 
@@ -84,6 +86,13 @@ class Names:
     @property
     def libraries(self) -> set[str]:
         return {name.partition(".")[0] for name in self.imported.values()}
+
+    @property
+    def other_arrays(self) -> bool:
+        """Whether arrays may be another library's: imported, also from elsewhere, or generic."""
+        imported = {*self.imported, *self.imported.values()}
+        parts = {part for name in imported for part in name.split(".")}
+        return bool(parts & OTHER_LIBRARIES or self.used & GENERIC)
 
     @functools.cached_property
     def used(self) -> set[str]:

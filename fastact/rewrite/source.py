@@ -23,7 +23,7 @@ from fastact.rewrite.helpers import Helpers
 from fastact.rewrite.imports import import_edit
 from fastact.rewrite.inplace import read_in_place
 from fastact.rewrite.matching import ARRAYS, Match, match
-from fastact.rewrite.names import COMPILERS, OTHER_LIBRARIES, Names
+from fastact.rewrite.names import COMPILERS, Names
 from fastact.rewrite.operands import Kind, Operands, is_pure
 from fastact.rewrite.reading import Reader
 from fastact.rewrite.rules import Rule, Safety, features, in_place_rules, rules_for
@@ -159,7 +159,7 @@ class _File:
         self.skipped = {i for i, line in enumerate(lines, 1) if _SKIP_LINE.search(line)}
         self.alias, self.to_import = self.names.fastact()
         self.numpy = self.names.module_name("numpy")
-        self.foreign = bool(self.names.libraries & OTHER_LIBRARIES)
+        self.foreign = self.names.other_arrays
 
     def rewritten(self) -> Rewritten:
         top = _Place(Operands(self.module, None, self.names.qualified))
