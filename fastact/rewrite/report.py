@@ -24,11 +24,12 @@ _STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
 def print_difference(file: File, console: Console) -> None:
     """The change of one file, as a unified diff, coloured on a terminal."""
+    path = file.path.as_posix().removeprefix("/")
     lines = difflib.unified_diff(
         file.old.splitlines(),
         file.new.splitlines(),
-        f"a/{file.path.as_posix()}",
-        f"b/{file.path.as_posix()}",
+        f"a/{path}",
+        f"b/{path}",
         lineterm="",
     )
     for line in lines:
