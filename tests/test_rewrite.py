@@ -18,10 +18,12 @@ from rewriting import FLOATS, INTEGERS, observed
 from thorough import only
 
 import fastact as fa
+from fastact.catalogue import CATALOGUE, Activation, Variants
 from fastact.cli import main
 from fastact.rewrite.differences import Difference
 from fastact.rewrite.rules import Safety, all_rules, in_place_rules
 from fastact.rewrite.source import Options, rewrite_source
+from fastact.rewrite.spellings import NOT_FOR_IT_ALONE
 
 RULES = [*all_rules(), *in_place_rules()]
 UNSAFE = Options(level=Safety.UNSAFE)
@@ -334,6 +336,16 @@ def test_what_is_no_array_is_left_alone(code):
             "def sigmoid(x):\n    return 1 / (1 + np.exp(-x))\ny = x * sigmoid(x)",
             "def sigmoid(x):\n    return fa.sigmoid(x)\ny = fa.silu(x)",
         ),
+        (
+            "import numpy as np",
+            "def f(z):\n    return np.exp(np.abs(z))\ny = np.log(1 + f(q))",
+            None,
+        ),
+        (
+            "import numpy as np",
+            "def f(z):\n    return np.exp(2 * z)\ny = np.log(1 + f(q + 1))",
+            "def f(z):\n    return np.exp(2 * z)\ny = fa.softplus(2 * (q + 1))",
+        ),
     ],
 )  # fmt: skip
 def test_imports_and_scopes(imports, code, new):
@@ -563,7 +575,10 @@ def test_without_libcst_the_command_says_so(monkeypatch, capsys):
     )
 
 
-def test_functions_that_rules_call_exist():
-    for rule in RULES:
-        name = rule.replacement.removeprefix("fa.").partition("(")[0]
-        assert callable(getattr(fa, name))
+def test_rules_call_functions_that_exist_and_the_catalogue_gives_a_rule_for_each():
+    called = {rule.replacement.removeprefix("fa.").partition("(")[0] for rule in RULES}
+    assert all(callable(getattr(fa, name)) for name in called)
+    for name, entry in CATALOGUE.items():
+        if isinstance(entry, Activation | Variants) and name not in NOT_FOR_IT_ALONE:
+            # prelu and rrelu are written as leaky_relu is.
+            assert name in called or name in ("prelu", "rrelu")

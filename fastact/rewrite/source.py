@@ -40,7 +40,7 @@ from fastact.rewrite.terms import (
     subterms,
     total,
 )
-from fastact.rewrite.text import Edit, Text, apply_edits, fill, write_term
+from fastact.rewrite.text import Edit, Text, apply_edits, can_write, fill, write_term
 
 __all__ = ["Finding", "Options", "Rewritten", "rewrite_source"]
 
@@ -374,6 +374,8 @@ class _File:
         if any(isinstance(part, cst.Comment) for part in walk(node)):
             return False
         if "np." in rule.replacement and self.numpy is None:
+            return False
+        if not all(can_write(value) for key, value in found.names.items() if key in rule.written):
             return False
         if not rule.allows(found.names):
             return False

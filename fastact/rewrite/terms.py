@@ -173,7 +173,10 @@ def subterms(term: Term) -> Iterator[Term]:
 
 
 def replaced(term: Term, replacement: Callable[[Term], Term | None]) -> Term:
-    """The term with what ``replacement`` gives in place of its parts, where it gives something."""
+    """The term with what ``replacement`` gives in place of its parts, where it gives something.
+
+    What has changed is not what any node says.
+    """
     new = replacement(term)
     if new is not None:
         return new
@@ -184,7 +187,9 @@ def replaced(term: Term, replacement: Callable[[Term], Term | None]) -> Term:
             changes[field.name] = replaced(value, replacement)
         elif isinstance(value, tuple):
             changes[field.name] = tuple(_replaced_part(part, replacement) for part in value)
-    return dataclasses.replace(term, **changes) if changes else term
+    if all(value == getattr(term, name) for name, value in changes.items()):
+        return term
+    return dataclasses.replace(term, **changes, node=None)
 
 
 def _replaced_part(part: Any, replacement: Callable[[Term], Term | None]) -> Any:

@@ -11,7 +11,7 @@ from libcst import metadata
 
 from fastact.rewrite.terms import ONE, ZERO, Number, Product, Sum, Symbol, Term, negated
 
-__all__ = ["Edit", "Text", "apply_edits", "fill", "write_term"]
+__all__ = ["Edit", "Text", "apply_edits", "can_write", "fill", "write_term"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +102,13 @@ def write_term(term: Term, writer: Writer) -> str:
     if isinstance(term, Sum):
         return _sum(term, writer)
     raise ValueError(f"no text for {type(term).__name__}")
+
+
+def can_write(term: Term) -> bool:
+    """Whether ``write_term`` has a text for it."""
+    if term.node is not None or isinstance(term, Number | Symbol):
+        return True
+    return isinstance(term, Product | Sum) and all(map(can_write, term.parts))
 
 
 def _number(number: Number) -> str:
