@@ -109,7 +109,7 @@ SPELLINGS: dict[str, list[Row]] = {
         ("np.maximum(np.minimum(x, 6), 0)", "fa.relu6(x)", ZERO),
     ],
     "hardtanh": [
-        ("np.clip(x, -1, 1)", "fa.hardtanh(x)", INTEGERS),
+        ("np.clip(x, -1, 1)", "fa.hardtanh(x)", EXACT),
         ("np.minimum(np.maximum(x, -1), 1)", "fa.hardtanh(x)", EXACT),
         ("np.maximum(np.minimum(x, 1), -1)", "fa.hardtanh(x)", EXACT),
     ],
