@@ -86,8 +86,7 @@ def backward_from_output(entry: Activation, operands: Operands) -> Unit:
     """The same with the derivative in terms of the output."""
     assert entry.derivative_from_output is not None
     name = f"{entry.name}_from_output"
-    by_output = dataclasses.replace(entry, name=name, derivative=entry.derivative_from_output)
-    return backward(by_output, operands)
+    return backward(entry.replaced(name=name, derivative=entry.derivative_from_output), operands)
 
 
 def _wide() -> bool:

@@ -366,7 +366,7 @@ def relu_dropout(
 
     Notes
     -----
-    Random numbers come from Philox4x32-10, a function of the element's number: nothing is stored,
+    Random numbers come from Philox4x32-7, a function of the element's number: nothing is stored,
     and the backward makes them again. p is rounded to a multiple of 2^-32.
 
     References
