@@ -1,5 +1,5 @@
 """The command line: ``fastact demo``, ``bench``, ``report``, ``compare``, ``run``,
-``warmup``, ``info``."""
+``rewrite``, ``warmup``, ``info``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import fastact
-from fastact.cli import bench, compare, demo, info, report, run, warmup
+from fastact.cli import bench, compare, demo, info, report, rewrite, run, warmup
 
 __all__ = ["main"]
 
@@ -18,6 +18,7 @@ _COMMANDS = {
     "report": report,
     "compare": compare,
     "run": run,
+    "rewrite": rewrite,
     "warmup": warmup,
     "info": info,
 }
