@@ -29,7 +29,7 @@ from typing import Any
 
 from fastact.catalogue import Activation, RowFormula
 from fastact.catalogue.dtypes import Kind
-from fastact.cpu.compiler import cache_directory
+from fastact.cpu.cache import directory as cache_directory
 from fastact.source import elementary, fused
 from fastact.source.formulas import (
     Formula,
