@@ -56,8 +56,16 @@ def test_every_kind_of_entry_is_there():
     assert found == {"activation", "gated", "rows"}
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", ["triangle", "shifted_relu", "isru", "tanhglu", "surprisal"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            pytest.param(n, marks=pytest.mark.thorough)
+            for n in ("triangle", "shifted_relu", "isru")
+        ),
+        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in ("tanhglu", "surprisal")),
+    ],
+)
 def test_a_new_function_passes_the_tests(changed_copy, name):
     quick = ["-q", "-p", "no:cacheprovider", "-m", "not exhaustive and not cuda and not thorough"]
     out = run(changed_copy, sys.executable, "-m", "pytest", *quick, "tests", "-k", name)
