@@ -26,6 +26,7 @@ from fastact.source.formulas import (
     functions_source,
     gated_backward_source,
     gated_source,
+    with_defaults,
 )
 
 __all__ = [
@@ -101,16 +102,11 @@ def _name(entry: Activation, operands: Operands) -> str:
 
 
 def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
-    constants = entry.parameters | (entry.derivative_parameters if which == "derivative" else {})
-    if not constants or operands.parameters:
+    if operands.parameters:
         return Formula(getattr(entry, which))
-    simpler = getattr(entry, f"default_{which}")
-    if simpler is not None:
-        return Formula(simpler)
-    if operands.kind.name == "float16":
-        # NumPy rounds parameters that are given to float16: the result must not depend on that.
-        constants = {name: float(np.float16(number)) for name, number in constants.items()}
-    return Formula(getattr(entry, which), constants)
+    # NumPy rounds parameters that are given to float16: the result must not depend on that.
+    rounded = np.float16 if operands.kind.name == "float16" else None
+    return with_defaults(entry, which, rounded)
 
 
 def gated(entry: Activation, operands: Operands) -> Unit:

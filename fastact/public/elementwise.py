@@ -22,6 +22,7 @@ from fastact.cpu.ufunc import Loop, Shape, make
 from fastact.public import shapes
 from fastact.public.define import constraints, default, define, names, select
 from fastact.public.documentation import documentation
+from fastact.public.made import Kernel, record
 
 __all__ = ["activation", "gated", "kernel_ufunc", "variants"]
 
@@ -147,4 +148,6 @@ def kernel_ufunc(
         made.append(of(BFLOAT16, bfloat16, double))
         if entry.weights:
             made.append(of(BFLOAT16, bfloat16, None))
-    return make(name, doc, Shape(arrays + parameters, work.outputs), made)
+    ufunc = make(name, doc, Shape(arrays + parameters, work.outputs), made)
+    record(ufunc, Kernel(name, entry, which, arrays, parameters, work.outputs))
+    return ufunc

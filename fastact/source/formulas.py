@@ -29,6 +29,7 @@ __all__ = [
     "gated_backward_source",
     "gated_source",
     "product",
+    "with_defaults",
 ]
 
 
@@ -45,6 +46,19 @@ def derivative_of(entry: Activation) -> Formula:
     if entry.derivative_parameters and entry.default_derivative and not entry.parameters:
         return Formula(entry.default_derivative)
     return Formula(entry.derivative, entry.derivative_parameters)
+
+
+def with_defaults(
+    entry: Activation, which: str, rounded: Callable[[float], Any] | None = None
+) -> Formula:
+    """An entry's "formula" or "derivative" as a function of the arrays alone."""
+    constants = entry.parameters | (entry.derivative_parameters if which == "derivative" else {})
+    simpler = getattr(entry, f"default_{which}", None) if constants else None
+    if simpler is not None:
+        return Formula(simpler)
+    if rounded is not None:
+        constants = {name: float(rounded(number)) for name, number in constants.items()}
+    return Formula(getattr(entry, which), constants)
 
 
 def functions_source(

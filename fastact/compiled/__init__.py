@@ -1,0 +1,30 @@
+"""The functions inside code that Numba compiles: ``@njit``, ``@vectorize``, ``@stencil``, ...
+
+Numba calls ``initialize`` by itself, through the entry point ``numba_extensions``, before it
+compiles anything. A function becomes known to Numba when it is built, which is when its name is
+first used: so a program that uses none pays for none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastact.public import made
+
+__all__ = ["initialize"]
+
+
+def initialize() -> None:
+    """Have Numba know the functions that have been built, and those to come."""
+    made.tell(_overload)
+
+
+def _overload(function: Any, of: made.Kernel | made.Form) -> None:
+    # Imported late: the first use of Numba needs none of it.
+    from fastact.compiled import functions, ufuncs
+
+    if isinstance(of, made.Kernel):
+        ufuncs.overload_ufunc(function, of)
+    else:
+        functions.overload_function(function, of)
+    ufuncs.refresh()
