@@ -7,9 +7,12 @@ first used: so a program that uses none pays for none.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastact.public import made
+
+if TYPE_CHECKING:
+    from fastact.catalogue import Form
 
 __all__ = ["initialize"]
 
@@ -19,7 +22,7 @@ def initialize() -> None:
     made.tell(_overload)
 
 
-def _overload(function: Any, of: made.Kernel | made.Form) -> None:
+def _overload(function: Any, of: made.Kernel | Form) -> None:
     # Imported late: the first use of Numba needs none of it.
     from fastact.compiled import functions, ufuncs
 

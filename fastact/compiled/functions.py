@@ -12,6 +12,7 @@ import numpy as np
 from numba import types
 from numba.core.errors import RequireLiteralValue, TypingError
 from numba.extending import overload
+from numba.np.numpy_support import as_dtype
 
 from fastact.catalogue import (
     Activation,
@@ -26,7 +27,8 @@ from fastact.catalogue import (
 )
 from fastact.catalogue.entries import REQUIRED
 from fastact.compiled.kernels import define
-from fastact.compiled.ufuncs import absent
+from fastact.compiled.rows import maxout, maxout_backward, of_rows
+from fastact.compiled.ufuncs import absent, float_of
 from fastact.public.define import default, signature
 
 __all__ = ["overload_function"]
@@ -60,12 +62,8 @@ def _body_of(form: Form) -> Body:
     if form.which == "in_place":
         return _in_place
     if isinstance(form.entry, Gated) and form.entry.halves:
-        return _missing
+        return _halves
     return _BODIES[type(form.entry)]
-
-
-def _missing(function: Any, form: Form, given: Given) -> Any:
-    raise TypingError(f"fastact.{form.name} is not among the functions that compiled code can call")
 
 
 def _in_place(function: Any, form: Form, given: Given) -> tuple[list[str], dict[str, Any]]:
@@ -159,14 +157,134 @@ def _with_choice(function: Any, form: Form, given: Given) -> tuple[list[str], di
     return [f"return kernel({arguments})"], {"kernel": getattr(function, attribute)}
 
 
+# --- along an axis ------------------------------------------------------------------------------
+
+
+def _axis(form: Form, given: Given, more: int = 0) -> tuple[int, int]:
+    """The axis, counted from the front, and the dimensions of the last array, and ``more``."""
+    of, axis = given[form.arrays[-1]], _constant(form, given, "axis")
+    if not isinstance(of, types.Array):
+        raise TypingError(f"{form.name}: {form.arrays[-1]} must be an array, not {of}")
+    dimensions = of.ndim + more
+    if not -dimensions <= axis < dimensions:
+        raise TypingError(f"{form.name}: there is no axis {axis} of {dimensions} dimensions")
+    return axis % dimensions, dimensions
+
+
+def _place(axis: int, of: str) -> str:
+    """Source of an index that is ``of`` along an axis."""
+    return ", ".join([":"] * axis + [of])
+
+
+def _halves(function: Any, form: Form, given: Given) -> tuple[list[str], dict[str, Any]]:
+    axis, _ = _axis(form, given)
+    names = {"np": np, "kernel": function.ufunc, "dtype": _dtype(form, given)}
+    up, gate = (f"[{_place(axis, of)}]" for of in (":half", "half:"))
+    lines = [
+        f"half = x.shape[{axis}] // 2",
+        f"if 2 * half != x.shape[{axis}]:",
+        f"    raise ValueError('{form.name}: axis {axis} is halved, so its length must be even')",
+    ]
+    if form.which == "forward":
+        out = "" if absent(given["out"]) else ", out"
+        return [*lines, f"return kernel(x{gate}, x{up}{out})"], names
+    lines += [f"grads = {_allocated(given, 'x.shape')}"]
+    lines += [f"kernel(grad, x{gate}, x{up}, (grads{gate}, grads{up}))", "return grads"]
+    return lines, names
+
+
+def _joined(function: Any, form: Form, given: Given) -> tuple[list[str], dict[str, Any]]:
+    axis, dimensions = _axis(form, given)
+    names = {"np": np, "kernel": function.ufunc, "dtype": _dtype(form, given)}
+    first, second = (f"[{_place(axis, of)}]" for of in (":length", "length:"))
+    length = f"length = x.shape[{axis}]"
+    if form.which == "backward":
+        out = "" if absent(given["out"]) else ", out"
+        return [length, f"return kernel(grad{first}, grad{second}, x{out})"], names
+    names["second"] = function.second_ufunc
+    doubled = ", ".join(f"{1 + (d == axis)} * x.shape[{d}]" for d in range(dimensions))
+    lines = [length, f"both = {_allocated(given, f'({doubled},)')}"]
+    return [*lines, f"kernel(x, both{first})", f"second(x, both{second})", "return both"], names
+
+
+def _rows(function: Any, form: Form, given: Given) -> tuple[list[str], dict[str, Any]]:
+    entry = form.entry
+    assert isinstance(entry, Rows)
+    axis, _ = _axis(form, given)
+    dtype = _dtype(form, given)
+    formula = entry.backward if form.which == "backward" else entry.formula
+    names = {"np": np, "run": of_rows(formula, dtype.name), "dtype": dtype}
+    shapes = ", ".join(f"{name}.shape" for name in form.arrays)
+    arrays = ", ".join(f"np.broadcast_to({name}, shape)" for name in form.arrays)
+    out = given["out"]
+    # Rows go where they are wanted at once if that is an array without gaps of their own type.
+    fits = not absent(out) and out.layout == "C" and as_dtype(out.dtype) == dtype
+    lines = [f"shape = np.broadcast_shapes({shapes})"]
+    lines += ["result = out" if fits else "result = np.empty(shape, dtype)"]
+    if not absent(out):
+        message = f"{form.name}: out has another shape than the result"
+        lines += ["if out.shape != shape:", f"    raise ValueError({message!r})"]
+    lines += [f"run({arrays}, {axis}, result)"]
+    if not absent(out) and not fits:
+        lines += ["out[...] = result", "return out"]
+    return [*lines, "return result"], names
+
+
+def _largest(function: Any, form: Form, given: Given) -> tuple[list[str], dict[str, Any]]:
+    if not absent(given["out"]):
+        raise TypingError(f"{form.name}: compiled code cannot pass out")
+    backward = form.which == "backward"
+    axis, dimensions = _axis(form, given, more=backward)
+    # The axis comes last, and the others become one.
+    order = [d for d in range(dimensions) if d != axis]
+    if not backward:
+        shape = ", ".join(f"x.shape[{d}]" for d in order)
+        lines = [
+            f"if x.shape[{axis}] == 0:",
+            f"    raise ValueError('{form.name}: axis {axis} of x has no elements')",
+            f"length = x.shape[{axis}]",
+            f"matrix = np.ascontiguousarray(x.transpose({(*order, axis)}))",
+            "matrix = matrix.reshape((x.size // length, length))",
+            "values = np.empty(matrix.shape[0], x.dtype)",
+            "indices = np.empty(matrix.shape[0], np.int64)",
+            "run(matrix, values, indices)",
+            f"return values.reshape(({shape},)), indices.reshape(({shape},))",
+        ]
+        if not order:
+            lines[-1] = "return values.reshape(()), indices.reshape(())"
+        return lines, {"np": np, "run": maxout}
+    shape = ", ".join([f"grad.shape[{d}]" for d in range(dimensions - 1)] + ["pieces"])
+    back = sorted(range(dimensions), key=(*order, axis).__getitem__)
+    lines = [
+        "if grad.shape != indices.shape:",
+        f"    raise ValueError('{form.name}: grad and indices must have one shape')",
+        "matrix = np.empty((grad.size, pieces), grad.dtype)",
+        "flat = np.ascontiguousarray(grad).reshape(grad.size)",
+        "where = np.ascontiguousarray(indices).reshape(grad.size)",
+        "run(flat, where, matrix)",
+        f"return matrix.reshape(({shape},)).transpose({tuple(back)})",
+    ]
+    return lines, {"np": np, "run": maxout_backward}
+
+
+def _dtype(form: Form, given: Given) -> Any:
+    """The dtype of the result."""
+    return np.dtype(float_of(form.name, [given[name] for name in form.arrays]))
+
+
+def _allocated(given: Given, shape: str) -> str:
+    """Source of the array that the result is written to."""
+    return f"np.empty({shape}, dtype)" if absent(given["out"]) else "out"
+
+
 _BODIES: dict[type[Entry], Body] = {
     Activation: _activation,
     Randomized: _randomized,
     Variants: _with_choice,
     Gated: _with_choice,
-    Joined: _missing,
-    Rows: _missing,
-    Largest: _missing,
+    Joined: _joined,
+    Rows: _rows,
+    Largest: _largest,
 }
 
 

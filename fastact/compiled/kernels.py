@@ -19,12 +19,20 @@ from fastact.source.formulas import (
     with_defaults,
 )
 
-__all__ = ["AS_OURS", "define", "values"]
+__all__ = ["AS_OURS", "NAMESPACE", "define", "values"]
 
 #: Options of all that computes, whatever the caller's are: a division is not checked, compensated
 #: sums stay as they are under ``fastmath``, and a call in a loop does not keep it from being
 #: vectorized.
 AS_OURS = {"error_model": "numpy", "fastmath": False, "forceinline": True}
+
+#: What every source text may name.
+NAMESPACE: dict[str, Any] = {
+    **{name: getattr(intrinsics, name) for name in intrinsics.FOR_LOOPS},
+    "A": types.float64,
+    "INFINITY": float("inf"),
+    "formula": njit(**AS_OURS),
+}
 
 
 def define(name: str, text: str, namespace: dict[str, Any]) -> Any:
@@ -36,13 +44,7 @@ def define(name: str, text: str, namespace: dict[str, Any]) -> Any:
 @functools.cache
 def values(kernel: Kernel, compute: str) -> list[Any]:
     """The functions of numbers that give a kernel's outputs, in the type ``compute``."""
-    namespace: dict[str, Any] = {
-        **{name: getattr(intrinsics, name) for name in intrinsics.FOR_LOOPS},
-        "T": getattr(types, compute),
-        "A": types.float64,
-        "INFINITY": float("inf"),
-        "formula": njit(**AS_OURS),
-    }
+    namespace = NAMESPACE | {"T": getattr(types, compute)}
     text = _source(kernel, compute)
     exec(compile(text, f"<fastact {kernel.name} in {compute}>", "exec"), namespace)
     if kernel.outputs == 1:

@@ -22,7 +22,7 @@ from numba.np.numpy_support import as_dtype
 from fastact.compiled.kernels import AS_OURS, define, values
 from fastact.public.made import Kernel
 
-__all__ = ["absent", "overload_ufunc", "refresh"]
+__all__ = ["absent", "float_of", "overload_ufunc", "refresh"]
 
 
 def overload_ufunc(ufunc: np.ufunc, kernel: Kernel) -> None:
@@ -91,11 +91,17 @@ def _computed_in(kernel: Kernel, given: Sequence[Any]) -> str:
     keeps = kernel.which == "forward" and kernel.entry.keeps_integers
     if keeps and all(dtype.kind in "iu" for dtype in (*dtypes, common)):
         return common.name
+    return float_of(kernel.name, given[: kernel.arrays])
+
+
+def float_of(function: str, given: Sequence[Any]) -> str:
+    """The name of the floating-point type that arguments of these types have in common."""
+    common = np.result_type(*(as_dtype(getattr(of, "dtype", of)) for of in given))
     if common.kind in "iub":
         return "float64"
     if common in (np.float32, np.float64):
         return common.name
-    raise TypingError(f"{kernel.name}: Numba does not compute with {common} on the CPU")
+    raise TypingError(f"{function}: Numba does not compute with {common} on the CPU")
 
 
 # --- numbers ------------------------------------------------------------------------------------

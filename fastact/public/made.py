@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastact.catalogue import Activation, Form
+if TYPE_CHECKING:  # Numba imports this module in every program that compiles anything
+    from fastact.catalogue import Activation, Form
 
 __all__ = ["Kernel", "Maker", "record", "tell"]
 
