@@ -8,8 +8,8 @@ The lock is taken before the import system's locks of modules, never while one o
 module of this package takes it while it is imported. What a program imports by itself
 (``import fastact.fused``) holds no ``lock``; a fork waits for that, too.
 
-Once Numba is there, its own lock is taken before this one. Functions that it compiles may name ours,
-which then are loaded while it holds its lock; and what we load may have to be compiled.
+Once Numba is there, its own lock is taken before this one. Functions that it compiles may name
+ours, which then are loaded while it holds its lock; and what we load may have to be compiled.
 """
 
 from __future__ import annotations

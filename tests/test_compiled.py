@@ -226,3 +226,23 @@ def test_numba_and_our_own_loading_do_not_wait_for_each_other():
             pass
     other.join(10)
     assert not other.is_alive()
+
+
+@pytest.mark.cuda
+def test_kernels_on_a_gpu():
+    from numba import cuda
+
+    source = """
+    def f(x, grad, out, by_gate):
+        i = cuda.grid(1)
+        if i < x.size:
+            out[i] = fa.leaky_relu(x[i], 0.1) + fa.gelu(x[i], approximate="tanh")
+            by_gate[i], _ = fa.swiglu_backward(grad[i], x[i], grad[i])
+    """
+    kernel = cuda.jit(compiled(source, cuda=cuda)[1])
+    x, grad = RNG.normal(0, 2, (2, 100)).astype(np.float32)
+    arrays = [cuda.to_device(a) for a in (x, grad, np.empty_like(x), np.empty_like(x))]
+    kernel[4, 32](*arrays)
+    right = fa.leaky_relu(x, 0.1) + fa.gelu(x, approximate="tanh")
+    assert_same(arrays[2].copy_to_host(), right)
+    assert_same(arrays[3].copy_to_host(), fa.swiglu_backward(grad, x, grad)[0])

@@ -1,8 +1,9 @@
 """The functions inside code that Numba compiles: ``@njit``, ``@vectorize``, ``@stencil``, ...
 
 Numba calls ``initialize`` by itself, through the entry point ``numba_extensions``, before it
-compiles anything. A function becomes known to Numba when it is built, which is when its name is
-first used: so a program that uses none pays for none.
+compiles anything, and ``initialize_on_gpu`` before it compiles anything for a GPU. A function
+becomes known to Numba when it is built, which is when its name is first used: so a program that
+uses none pays for none.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from fastact.public import made
 if TYPE_CHECKING:
     from fastact.catalogue import Form
 
-__all__ = ["initialize"]
+__all__ = ["initialize", "initialize_on_gpu"]
 
 
 def initialize() -> None:
@@ -31,3 +32,15 @@ def _overload(function: Any, of: made.Kernel | Form) -> None:
     else:
         functions.overload_function(function, of)
     ufuncs.refresh()
+
+
+def initialize_on_gpu() -> None:
+    """The same for ``@cuda.jit``."""
+    made.tell(_overload_on_gpu)
+
+
+def _overload_on_gpu(function: Any, of: made.Kernel | Form) -> None:
+    from fastact.compiled import gpu
+
+    gpu.overload_on_gpu(function, of)
+    gpu.refresh()

@@ -37,20 +37,23 @@ __all__ = ["overload_function"]
 Given = Mapping[str, Any]
 
 
-def overload_function(function: Any, form: Form) -> None:
-    """Have Numba know a function of this form."""
+def overload_function(
+    function: Any, form: Form, overload: Callable[..., Any] = overload, target: str = "cpu"
+) -> None:
+    """Have Numba know a function of this form, by the ``overload`` for a target."""
     defaults = {default(p.name): p.default for p in form.parameters if p.default is not REQUIRED}
     body = _body_of(form)
+    arguments = signature(form).replace(" *,", "")  # Numba confuses what is by name only
 
     def implementation(given: Given) -> Any:
         lines, names = body(function, form, given)
-        text = f"def call({signature(form)}):\n" + "".join(f"    {line}\n" for line in lines)
+        text = f"def call({arguments}):\n" + "".join(f"    {line}\n" for line in lines)
         return define("call", text, {**defaults, **names})
 
-    text = f"def typing({signature(form)}):\n    return implementation(locals())\n"
+    text = f"def typing({arguments}):\n    return implementation(locals())\n"
     known = {"implementation": implementation, **defaults}
     typing = define("typing", text, known)
-    overload(function, inline="always", prefer_literal=True)(typing)
+    overload(function, inline="always", prefer_literal=True, target=target)(typing)
 
 
 #: Of a function of this form, given arguments of these types: the lines of its body, and what these

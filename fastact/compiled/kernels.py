@@ -1,4 +1,4 @@
-"""Formulas as functions of numbers for Numba, of the source text that our own kernels are made of."""
+"""Formulas as functions of numbers for Numba, from the source text that our kernels have."""
 
 from __future__ import annotations
 

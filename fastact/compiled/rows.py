@@ -88,7 +88,7 @@ def run({", ".join(names)}, axis, out):
 
 
 @njit(**_OPTIONS)
-def maxout(x, values, indices):
+def maxout(x: Any, values: Any, indices: Any) -> None:
     """The largest element of each row of the matrix x, and the index of the first such one."""
     for r in range(x.shape[0]):
         top = x[r, 0]
@@ -102,7 +102,7 @@ def maxout(x, values, indices):
 
 
 @njit(**_OPTIONS)
-def maxout_backward(grad, indices, out):
+def maxout_backward(grad: Any, indices: Any, out: Any) -> None:
     """``grad`` where the index is, 0 elsewhere, in each row of the matrix ``out``."""
     out[...] = 0
     for r in range(out.shape[0]):

@@ -16,6 +16,7 @@ import numpy as np
 from numba import types
 from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
+from numba.core.typing.typeof import Purpose
 from numba.extending import NativeValue, overload, typeof_impl, unbox
 from numba.np.numpy_support import as_dtype
 
@@ -35,7 +36,7 @@ def overload_ufunc(ufunc: np.ufunc, kernel: Kernel) -> None:
         return _implementation(kernel, given, out)
 
     typing = define("typing", text, {"implementation": implementation})
-    overload(ufunc, jit_options=AS_OURS)(typing)
+    overload(ufunc, jit_options=AS_OURS, target="cpu")(typing)
     _known.add(ufunc)
 
 
@@ -57,8 +58,10 @@ _known: set[np.ufunc] = set()
 
 @typeof_impl.register(np.ufunc)
 def _type_of(ufunc: np.ufunc, context: Any) -> Any:
-    """A ufunc's type as that of an argument, which is that of the global name, too."""
-    return cpu_target.typing_context._lookup_global(ufunc) if ufunc in _known else None
+    """A ufunc's type as that of an argument: that which a global name of it has, too."""
+    if context.purpose is not Purpose.argument or ufunc not in _known:
+        return None
+    return cpu_target.typing_context._lookup_global(ufunc)
 
 
 @unbox(types.Function)
