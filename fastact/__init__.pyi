@@ -413,6 +413,7 @@ def softsign_(
     x: npt.NDArray[Any],
 ) -> npt.NDArray[Any]: ...
 softsign_backward: np.ufunc
+from fastact import special as special
 squared_relu: np.ufunc
 def squared_relu_(
     x: npt.NDArray[Any],

@@ -198,7 +198,11 @@ def test_pickle_to_another_process():
 
 
 @pytest.mark.parametrize(
-    "name", [*NAMES, *(f"{m}.{n}" for m in ("fused", "memory") for n in getattr(fa, m).__all__)]
+    "name",
+    [
+        *NAMES,
+        *(f"{m}.{n}" for m in ("fused", "memory", "special") for n in getattr(fa, m).__all__),
+    ],
 )
 def test_documentation(name):
     function = operator.attrgetter(name)(fa)

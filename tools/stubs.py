@@ -41,6 +41,7 @@ SPECIAL = {
     "memory": "from fastact import memory as memory",
     "num_threads": "def num_threads(n: int) -> AbstractContextManager[None]: ...",
     "set_num_threads": "def set_num_threads(n: int) -> None: ...",
+    "special": "from fastact import special as special",
     "show_config": "def show_config() -> None: ...",
 }
 
