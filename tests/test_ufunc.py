@@ -21,7 +21,7 @@ from thorough import only
 
 import fastact as fa
 from fastact.catalogue import CATALOGUE
-from fastact.public.names import FORMS, NAMES
+from fastact.public.names import FORMS, NAMES, OTHER_NAMES
 
 X = np.array([-2.0, -0.0, 0.5, 3.0], np.float32)
 RELU_X = np.array([0.0, 0.0, 0.5, 3.0], np.float32)
@@ -216,7 +216,7 @@ def test_documentation(name):
 @pytest.mark.parametrize("name", [n for n in NAMES if inspect.isfunction(getattr(fa, n))])
 def test_functions_say_where_they_are_found(name):
     function = getattr(fa, name)
-    name = "silu_" if name == "swish_" else name  # an alias
+    name = OTHER_NAMES.get(name, name)
     assert (function.__module__, function.__qualname__) == ("fastact", name)
     assert name in repr(function)
 
