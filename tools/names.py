@@ -102,8 +102,12 @@ OWN_MEANING = {
 }
 
 #: ONNX does not say which operators are activations.
-ONNX = """Celu Clip Elu Erf Gelu HardSigmoid HardSwish Hardmax LeakyRelu LogSoftmax Mish PRelu Relu Selu
-Shrink Sigmoid Softmax Softplus Softsign SwiGLU Swish Tanh ThresholdedRelu""".split()
+ONNX = (
+    *("Celu", "Clip", "Elu", "Erf", "Gelu", "HardSigmoid"),
+    *("HardSwish", "Hardmax", "LeakyRelu", "LogSoftmax", "Mish", "PRelu"),
+    *("Relu", "Selu", "Shrink", "Sigmoid", "Softmax", "Softplus"),
+    *("Softsign", "SwiGLU", "Swish", "Tanh", "ThresholdedRelu"),
+)
 
 
 def of_pytorch() -> list[str]:
