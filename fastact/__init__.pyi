@@ -245,6 +245,7 @@ def logsigmoid_(
     x: npt.NDArray[Any],
 ) -> npt.NDArray[Any]: ...
 logsigmoid_backward: np.ufunc
+from fastact import losses as losses
 def maxout(
     x: npt.ArrayLike,
     axis: int = ...,

@@ -38,6 +38,7 @@ ARRAY = "npt.NDArray[Any]"
 SPECIAL = {
     "get_num_threads": "def get_num_threads() -> int: ...",
     "fused": "from fastact import fused as fused",
+    "losses": "from fastact import losses as losses",
     "memory": "from fastact import memory as memory",
     "num_threads": "def num_threads(n: int) -> AbstractContextManager[None]: ...",
     "set_num_threads": "def set_num_threads(n: int) -> None: ...",
