@@ -230,9 +230,13 @@ class _Given:
     # --- rows -----------------------------------------------------------------------------------
 
     def room(self, out: Array | None) -> Array:
-        """Where the gradient is computed: in ``out`` if that has the rows as they are."""
+        """Where the gradient is computed: in ``out`` if that has the rows as they are.
+
+        It may be the logits, but not overlap with them otherwise.
+        """
         if (
             out is None
+            or (np.may_share_memory(out, self.rows) and out.ctypes.data != self.rows.ctypes.data)
             or out.dtype != self.rows.dtype
             or self.axis != out.ndim - 1
             or not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned)

@@ -79,6 +79,14 @@ def test_in_place():
     assert value == right[0]
 
 
+def test_out_may_overlap():
+    memory = RNG.normal(size=5_001 * 200)
+    x, out = memory[200:].reshape(-1, 200), memory[:-200].reshape(-1, 200)
+    labels = RNG.integers(0, 200, 5_000)
+    right = cross_entropy_grad(x.copy(), labels)
+    np.testing.assert_array_equal(cross_entropy_grad(x, labels, out=out), right)
+
+
 def test_classes_along_another_axis():
     x = RNG.normal(size=(2, 5, 3, 4))
     labels = RNG.integers(0, 5, (2, 3, 4))
