@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 import numpy as np
+from llvmlite.binding import llvm_version_info
 from numba import njit, types
 
 from fastact.catalogue import RowFormula
@@ -19,6 +20,11 @@ from fastact.cpu.row_source import Source, indented, two_sum
 
 __all__ = ["maxout", "maxout_backward", "of_rows"]
 
+#: Which of two numbers is larger; NaN is. LLVM 15, which Numba 0.61 has, compiles ``maximum`` of
+#: vectors alone.
+_LARGER = (
+    "maximum(top, x0)" if llvm_version_info[0] >= 20 else "select((x0 > top) | (x0 != x0), x0, top)"
+)
 _OPTIONS = {"error_model": "numpy", "fastmath": False}
 _KINDS = {kind.name: kind for kind in FLOATS.values()}
 
@@ -29,7 +35,9 @@ class _Row(Source):
     def row(self) -> str:
         names = [f"a{k}" for k in self.inputs]
         values = self.values(lambda k: f"T(a{k}[i])")
-        top = "for i in range(n):\n    top = maximum(top, T(a0[i]))\n" if self.has_top else ""
+        top = (
+            f"for i in range(n):\n    x0 = T(a0[i])\n    top = {_LARGER}\n" if self.has_top else ""
+        )
         # In float64, as good as exact: what the total loses is kept.
         exact = two_sum("total", "low", "added")
         add = "total = plus_any_order(total, added)\n" if self.narrow else exact
