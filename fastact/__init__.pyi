@@ -201,6 +201,7 @@ def hardtanh_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+from fastact import integrations as integrations
 def leaky_relu(
     x: npt.ArrayLike,
     negative_slope: npt.ArrayLike = ...,
@@ -267,6 +268,7 @@ def mish_(
 ) -> npt.NDArray[Any]: ...
 mish_backward: np.ufunc
 def num_threads(n: int) -> AbstractContextManager[None]: ...
+from fastact import objectives as objectives
 def prelu(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,

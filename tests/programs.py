@@ -42,3 +42,22 @@ def run(
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
+
+
+def run_at_once(
+    count: int, program: str, prologue: str = PROLOGUE, cwd: object = None, **variables: object
+) -> None:
+    """Run a program in several processes, each of which must succeed and print no error."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", prologue + program],
+            env=environment(**variables),
+            cwd=str(cwd or Path.cwd()),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        assert (process.returncode, err) == (0, "")

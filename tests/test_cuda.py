@@ -6,6 +6,7 @@ The simulator needs NUMBA_ENABLE_CUDASIM=1. Results are compared with the CPU's,
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import inspect
 import operator
 import subprocess
@@ -31,7 +32,7 @@ try:
     from numba import cuda
 
     import fastact.cuda as fc
-    from fastact.cuda import arrays, functions, kernels, launch
+    from fastact.cuda import arrays, calls, functions, kernels, launch, native
 except ImportError as error:
     pytest.skip(str(error), allow_module_level=True)
 
@@ -125,6 +126,25 @@ def test_parameters(name):
         given = other_numbers(name)
         right = getattr(fa, name)(*arrays, **given)
         assert_equal(getattr(fc, name)(*map(device, arrays), **given), right)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, e in CATALOGUE.items() if getattr(e, "keeps_integers", False)]
+)
+def test_integers(name):
+    for dtype in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32):
+        ends = np.iinfo(dtype)
+        x = RNG.integers(ends.min, ends.max, 45, dtype, endpoint=True)
+        x[:30] = RNG.integers(max(ends.min, -9), 9, 30)
+        needed = [3] * sum(p.default is REQUIRED for p in FORMS[name].parameters)
+        with np.errstate(all="ignore"):
+            right = getattr(fa, name)(x, *needed)
+        assert_equal(getattr(fc, name)(device(x), *needed), right)
+        target = device(x[1:])
+        assert getattr(fc, f"{name}_")(target, *needed) is target
+        assert_equal(target, right[1:])
+    with pytest.raises(TypeError, match="dtype int32; on a GPU there are float16"):
+        getattr(fc, f"{name}_backward")(device(np.ones(3, "i4")), device(np.ones(3, "i4")), *needed)
 
 
 def parameters(function):
@@ -378,6 +398,128 @@ def test_what_may_share_memory():
     assert arrays.overlaps(whole, view(64, (6, 4), (4, 24)))
 
 
+# --- dropout and statistics ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(3,), (5, 120), (2, 3, 171), (0, 4)])
+def test_dropout_drops_what_the_cpu_drops(shape, dtype):
+    x, grad = numbers(shape, dtype, special=True), numbers(shape, dtype)
+    seed = 3 << 40 | 5
+    right = fa.fused.relu_dropout(x, 0.3, seed)
+    assert_equal(fc.fused.relu_dropout(device(x), 0.3, seed), right)
+    target = device(x)
+    assert fc.fused.relu_dropout(target, 0.3, seed, out=target) is target
+    assert_equal(target, right)
+    result = fc.fused.relu_dropout_backward(device(grad), device(x), 0.3, seed)
+    assert_equal(result, fa.fused.relu_dropout_backward(grad, x, 0.3, seed))
+    for p, number in ((1.0, 0), (0.5, -1)):
+        with pytest.raises(ValueError, match="relu_dropout: "):
+            fc.fused.relu_dropout(device(x), p, number)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_statistics(dtype):
+    x = numbers((40, 6), dtype)
+    x[:, 2] = -1
+    stats, right = fa.fused.ActivationStats(), fa.fused.ActivationStats()
+    for given in (x, x[:7], x[:0]):
+        assert_equal(fc.fused.relu_stats(device(given), stats), fa.fused.relu_stats(given, right))
+        assert stats == right
+    assert stats.dead_units() == [2]
+    with pytest.raises(ValueError, match="has counted 6 units, not 5"):
+        fc.fused.relu_stats(device(x[:, :5]), stats)
+    with pytest.raises(TypeError, match="must be an ActivationStats"):
+        fc.fused.relu_stats(device(x), [])
+
+
+# --- calls like an earlier one ------------------------------------------------------------------
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    """How often a call was checked from the ground up."""
+    counted = []
+    checked = calls.Call._checked
+
+    def watched(self, *arguments):
+        counted.append(self)
+        return checked(self, *arguments)
+
+    monkeypatch.setattr(calls.Call, "_checked", watched)
+    return counted
+
+
+@pytest.mark.skipif(not SIMULATED, reason="Numba's arrays are looked at anew each time")
+def test_what_was_checked_is_not_checked_again(checks):
+    x, grad, weight = numbers((4, 6), "f4"), numbers((4, 6), "f4"), numbers(6, "f4")
+    on, by, along, out = device(x), device(grad), device(weight), device(x)
+    for _ in range(3):
+        assert fc.silu(on, out=out) is out
+        assert_equal(out, fa.silu(x))
+        assert_equal(fc.relu_backward(by, on), fa.relu_backward(grad, x))
+        assert_equal(fc.prelu(on, along, axis=1), fa.prelu(x, weight, axis=1))
+        assert_equal(fc.leaky_relu(on, 0.3), fa.leaky_relu(x, 0.3))
+        assert_equal(fc.gelu(on, "tanh"), fa.gelu(x, "tanh"))
+    assert len(checks) == len({id(call) for call in checks}) == 5
+    for slope in (0.1, 0.7):  # a parameter is no part of what is remembered
+        assert_equal(fc.leaky_relu(on, slope), fa.leaky_relu(x, slope))
+    assert len(checks) == 5
+    other = numbers((4, 6), "f4")
+    assert_equal(fc.silu(device(other), out=out), fa.silu(other))
+    assert len(checks) == 5
+    for changed in (x[:3], x.T.copy(), x.astype("f8"), x[:, ::2], x[::-1]):
+        assert_equal(fc.silu(device(changed)), fa.silu(changed))
+
+
+def test_what_may_change_between_calls_is_looked_at():
+    memory = device(numbers(103, "f4"))
+    first, second = memory[:48], memory[52:100]
+    right = fa.silu(host(first))
+    assert_equal(fc.silu(first, out=second), right)
+    assert_equal(fc.silu(first, out=second), right)
+    for overlapping in (memory[1:49], memory[47:95]):
+        with pytest.raises(ValueError, match="shares memory"):
+            fc.silu(first, out=overlapping)
+    unaligned = memory[53:101]
+    assert_equal(fc.silu(first, out=unaligned), right)
+    in_place = fa.silu(host(second))
+    assert fc.silu(second, out=second) is second
+    assert_equal(second, in_place)
+    x, bias = device(numbers((4, 12), "f4")), memory[:12]
+    for _ in range(2):
+        right = fa.fused.bias_act(host(x), host(bias))
+        assert_equal(fc.fused.bias_act(x, bias), right)
+    with pytest.raises(ValueError, match="shares memory"):
+        fc.fused.bias_act(memory[:48].reshape(4, 12), bias, out=memory[4:52].reshape(4, 12))
+
+
+def test_arguments_reach_the_driver():
+    """In the types that the kernel has; by a stand-in for the driver, which there may not be."""
+    kinds = (ctypes.c_int64, ctypes.c_float, ctypes.c_double)
+    seen = []
+
+    def launch(function, *rest):
+        *shape, stream, addresses, _ = rest
+        places = [ctypes.cast(place, ctypes.c_void_p) for place in addresses]
+        given = [
+            ctypes.cast(place, ctypes.POINTER(kind))[0]
+            for place, kind in zip(places, kinds, strict=True)
+        ]
+        seen.append((function, shape, stream, given))
+        return 0
+
+    types_ = ("int64", "float32", "float64")
+    launcher = native.Launcher(launch, 7, (5, 2), (256,), types_)
+    assert launcher((1 << 40, 0.5, 0.1), 9) == 0
+    assert launcher((-1, np.float32(0.1), 2.0), 0) == 0
+    shape = [5, 2, 1, 256, 1, 1, 0]
+    assert seen[0] == (7, shape, 9, [1 << 40, 0.5, 0.1])
+    assert seen[1] == (7, shape, 0, [-1, float(np.float32(0.1)), 2.0])
+    with pytest.raises(ValueError):
+        launcher((1, 2.0), 0)
+
+
 # --- what is wrong with a call ------------------------------------------------------------------
 
 
@@ -388,7 +530,7 @@ def test_errors():
     with pytest.raises(TypeError, match="grad must be an array on a GPU"):
         fc.relu_backward(np.ones(8, "f4"), x)
     with pytest.raises(TypeError, match="x has dtype int32; on a GPU there are float16"):
-        fc.relu(device(np.ones(3, "i4")))
+        fc.silu(device(np.ones(3, "i4")))
     with pytest.raises(TypeError, match="x is of dtype float32, but out of float64"):
         fc.relu(x, out=device(np.zeros(8)))
     with pytest.raises(ValueError, match=r"out must have shape \(8,\), got \(7,\)"):
@@ -441,11 +583,15 @@ def test_the_interface():
         fc.relu(Exporter(on, typestr=">f4"))
 
 
+class Device:
+    index = 0
+
+
 class Tensor:
     """As much of PyTorch's tensors as is looked at, on the simulator's memory."""
 
     is_cuda = True
-    device = types.SimpleNamespace(index=0)
+    device = Device()
 
     def __init__(self, array):
         self.array, self.of = array, arrays.view("test", "array", array)
@@ -455,7 +601,7 @@ class Tensor:
         return self.of.kind.itemsize
 
     def stride(self):
-        return [step // self.of.kind.itemsize for step in self.of.strides]
+        return tuple(step // self.of.kind.itemsize for step in self.of.strides)
 
     def data_ptr(self):
         return self.of.pointer
@@ -679,7 +825,7 @@ def test_errors_of_fused_kernels():
         fc.fused.bias_act(x, device(numbers(4, "f4")))
     with pytest.raises(ValueError, match="did you mean 'relu"):
         fc.fused.bias_act(x, bias, "rellu")
-    with pytest.raises(ValueError, match="no axis 2"):
+    with pytest.raises(ValueError, match="axis 2 is out of bounds"):
         fc.fused.bias_act(x, bias, axis=2)
     with pytest.raises(ValueError, match="x has gaps"):
         fc.fused.bias_act(x[:, ::2], device(numbers(3, "f4")))

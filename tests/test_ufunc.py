@@ -82,6 +82,14 @@ def test_integers_stay_integers(name, dtype):
     np.testing.assert_array_equal(result, wide.astype(np.int64).astype(dtype))
 
 
+@pytest.mark.parametrize("dtype", "bBQ")
+def test_a_default_that_the_dtype_does_not_have(dtype):
+    """hardtanh's -1: where there are no negative numbers, none is below it."""
+    x = np.array([0, 1, 100], dtype)
+    np.testing.assert_array_equal(fa.hardtanh(x), np.array([0, 1, 1], dtype))
+    assert fa.hardtanh_(x) is x
+
+
 @pytest.mark.parametrize("name", [n for n in REFERENCES if not CATALOGUE[n].parameters])
 def test_other_integers_are_promoted_as_exp_promotes_them(name):
     for dtype in ("b", "B", "h", "H", "i", "q", "?"):

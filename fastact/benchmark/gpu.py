@@ -18,7 +18,16 @@ import numpy as np
 from fastact.benchmark.cases import Case, available
 from fastact.benchmark.timing import numbers
 
-__all__ = ["LIBRARIES", "MODES", "SIZES", "Measured", "copy_bandwidth", "measure", "print_table"]
+__all__ = [
+    "LIBRARIES",
+    "MODES",
+    "SIZES",
+    "Measured",
+    "copy_bandwidth",
+    "measure",
+    "print_table",
+    "seconds_of",
+]
 
 LIBRARIES = ["fastact", "torch", "cupy"]
 MODES = ["out", "backward"]
@@ -63,7 +72,7 @@ def measure(case: Case, libraries: Iterable[str]) -> Measured | None:
     for library, (call, output) in contenders.items():
         call()
         results[library] = output()
-        once = min(_seconds(call, 1) for _ in range(3))
+        once = min(seconds_of(call, 1) for _ in range(3))
         calls[library] = max(1, min(1000, round(SAMPLE_SECONDS / max(once, 1e-7))))
     for library, result in results.items():
         if not np.allclose(result, results["fastact"], 2e-3, 1e-3, equal_nan=True):
@@ -71,8 +80,8 @@ def measure(case: Case, libraries: Iterable[str]) -> Measured | None:
     seconds: dict[str, list[float]] = {library: [] for library in contenders}
     for _ in range(ROUNDS):
         for library, (call, _) in contenders.items():
-            _seconds(call, calls[library])
-            seconds[library].append(_seconds(call, calls[library]))
+            seconds_of(call, calls[library])
+            seconds[library].append(seconds_of(call, calls[library]))
     return Measured(case, seconds)
 
 
@@ -87,10 +96,10 @@ def copy_bandwidth(nbytes: int) -> float:
         target.copy_to_device(source)
 
     call()
-    return 2 * 4 * count / min(_seconds(call, 5) for _ in range(5))
+    return 2 * 4 * count / min(seconds_of(call, 5) for _ in range(5))
 
 
-def _seconds(call: Callable[[], Any], calls: int) -> float:
+def seconds_of(call: Callable[[], Any], calls: int) -> float:
     """Seconds a call takes, the mean of ``calls`` that are queued back to back."""
     from numba import cuda
 
@@ -141,7 +150,8 @@ def _contender(
     return eval(f"lambda: ({statement})", names), lambda: to_host(names["out"])
 
 
-def _numba(case: Case) -> tuple[Any, Any, dict[str, Any] | None]:
+def _fastact(case: Case) -> tuple[Any, Any, dict[str, Any] | None]:
+    """On PyTorch's tensors, if there are any, else on Numba's arrays: launches take longer."""
     from numba import cuda
 
     import fastact.cuda as fc
@@ -152,6 +162,12 @@ def _numba(case: Case) -> tuple[Any, Any, dict[str, Any] | None]:
     if not hasattr(module, needed):
         return None, None, None
     functions = {"f" + needed.removeprefix(function): getattr(module, needed)}
+    if available("torch"):
+        import torch
+
+        if torch.cuda.is_available():
+            to_device = lambda array: torch.from_numpy(array).cuda()  # noqa: E731
+            return to_device, lambda tensor: tensor.cpu().numpy(), functions
     return cuda.to_device, lambda array: array.copy_to_host(), functions
 
 
@@ -180,7 +196,7 @@ def _cupy(case: Case) -> tuple[Any, Any, dict[str, Any] | None]:
     return cupy.asarray, cupy.asnumpy, {"np": cupy, "special": cupyx.scipy.special}
 
 
-_LIBRARIES = {"fastact": _numba, "torch": _torch, "cupy": _cupy}
+_LIBRARIES = {"fastact": _fastact, "torch": _torch, "cupy": _cupy}
 
 
 # --- the table ------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ The names in a body are the fields of the entry; its docstring is the entry's.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from typing import Any
 
@@ -75,7 +74,7 @@ def rows(body: type) -> Rows:
     fields = _fields(body)
     name = fields["name"]
     backward = RowFormula(name=f"{name}_backward", **_own(fields.pop("backward")))
-    known = {field.name for field in dataclasses.fields(RowFormula)} - {"name"}
+    known = RowFormula.__annotations__.keys() - {"name"}
     forward = {key: fields.pop(key) for key in known & fields.keys()}
     return _entered(Rows(**fields, formula=RowFormula(name=name, **forward), backward=backward))
 

@@ -7,6 +7,7 @@ in the type it is stored in.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 from typing import Any
 
@@ -31,9 +32,13 @@ class Kind:
     load: str = ""
     store: str = ""
 
-    @property
+    @functools.cached_property
     def itemsize(self) -> int:
         return np.dtype(self.storage).itemsize
+
+    @functools.cached_property
+    def is_integer(self) -> bool:
+        return np.dtype(self.compute).kind in "iu"
 
 
 def _plain(name: str) -> Kind:

@@ -1,5 +1,5 @@
 """The command line: ``fastact demo``, ``bench``, ``report``, ``compare``, ``run``,
-``warmup``, ``info``."""
+``rewrite``, ``warmup``, ``cache``, ``info``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import fastact
-from fastact.cli import bench, compare, demo, info, report, run, warmup
+from fastact.cli import bench, cache, compare, demo, info, report, rewrite, run, warmup
 
 __all__ = ["main"]
 
@@ -18,7 +18,9 @@ _COMMANDS = {
     "report": report,
     "compare": compare,
     "run": run,
+    "rewrite": rewrite,
     "warmup": warmup,
+    "cache": cache,
     "info": info,
 }
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from fastact import warmup
-    from fastact.cpu import compiler, machine, target
+    from fastact.cpu import cache, machine, target
     from fastact.public.environment import kernel_cache
 
     try:
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
             there += not new
     except OSError as error:
         print(
-            f"fastact warmup: cannot write to {compiler.cache_directory()}: {error.strerror}",
+            f"fastact warmup: cannot write to {cache.directory()}: {error.strerror}",
             file=sys.stderr,
         )
         return 1

@@ -56,7 +56,9 @@ def _source(kernel: Kernel, compute: str) -> str:
     entry = kernel.entry
 
     def formula(which: str) -> Formula:
-        return Formula(getattr(entry, which)) if kernel.parameters else with_defaults(entry, which)
+        if kernel.parameters:
+            return Formula(getattr(entry, which))
+        return with_defaults(entry, which, compute)
 
     def forward() -> str:
         return functions_source(compute, value=formula("formula"))

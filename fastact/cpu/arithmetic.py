@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import llvm_version_info
 from numba.core import cgutils
 
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.target import traits
+from fastact.cpu.words import call
 
 __all__ = [
     "absolute",
@@ -41,6 +43,8 @@ __all__ = [
 #: Without it LLVM would call a function of libm for each element.
 _FMA = "fma" in traits()
 _WIDE = "avx512" in traits()
+#: LLVM 15 has the instruction ``llvm.maximum``, but no machine code for it on x86.
+_HAS_MAXIMUM = llvm_version_info[0] > 15
 
 #: Bits of the mantissa, bias of the exponent.
 _FORMATS = {"float": (23, 127), "double": (52, 1023)}
@@ -60,13 +64,6 @@ def constant(kind: Any, number: Any) -> Any:
     if isinstance(kind, ir.VectorType):
         return ir.Constant(kind, [number] * kind.count)
     return ir.Constant(kind, number)
-
-
-def call(builder: Any, name: str, result: Any, arguments: Sequence[Any], **flags: Any) -> Any:
-    """A call of an LLVM intrinsic or library function by name."""
-    function_type = ir.FunctionType(result, [a.type for a in arguments])
-    function = cgutils.get_or_insert_function(builder.module, function_type, name)
-    return builder.call(function, arguments, **flags)
 
 
 def bits(kind: Any) -> int:
@@ -187,8 +184,12 @@ def exponent(builder: Any, x: Any) -> Any:
 
 def maximum(builder: Any, a: Any, b: Any) -> Any:
     """The larger one; NaN if one is NaN; either zero of two."""
-    name = f"llvm.maximum.{suffix(a.type)}"
-    return frozen(builder, call(builder, name, a.type, [a, b], fastmath=("nsz",)))
+    if _HAS_MAXIMUM:
+        name = f"llvm.maximum.{suffix(a.type)}"
+        return frozen(builder, call(builder, name, a.type, [a, b], fastmath=("nsz",)))
+    is_nan = builder.fcmp_unordered("uno", a, a)
+    first = builder.or_(builder.fcmp_ordered(">", a, b), is_nan)
+    return frozen(builder, builder.select(first, a, b))
 
 
 # --- vectors ------------------------------------------------------------------------------------

@@ -15,23 +15,21 @@ A call has so many *items*: elements, or for kernels over rows, as softmax, rows
 NumPy's generalized ufuncs: the length of a row is the second of the dimensions, and the strides
 inside the operands' rows follow the steps). Rows are never split.
 
-The functions below that carry a signature are compiled one by one, and call each other through
-addresses in the pool's state: a function that Numba links into another one is optimized again in
-every place. ``driver`` is all that a small call needs; the others wait for a large one.
-
-Importing this module imports Numba.
+The functions that ``shared`` names are compiled one by one, and call each other through addresses
+in the pool's state. ``driver`` is all that a small call needs; the others wait for a large one. All
+values are integers (see ``integers``): addresses, sizes, counts.
 """
 
 from __future__ import annotations
 
-from numba import types
-
 from fastact.cpu import layout as p
-from fastact.cpu.intrinsics import (
+from fastact.cpu.threads import create_thread, larger, magnitude, now, smaller, two_words
+from fastact.cpu.words import (
     LINE,
-    LOOP_SIGNATURE,
-    address,
-    at,
+    add_eight_float32,
+    add_eight_float64,
+    add_float32,
+    add_float64,
     atomic_add,
     atomic_load,
     atomic_store,
@@ -41,6 +39,7 @@ from fastact.cpu.intrinsics import (
     copy_words,
     float_state,
     pause,
+    set_float32,
     set_float_state,
     set_word,
     stack,
@@ -48,27 +47,6 @@ from fastact.cpu.intrinsics import (
     stream_line,
     word,
 )
-from fastact.cpu.threads import (
-    compiled,
-    create_thread,
-    larger,
-    magnitude,
-    now,
-    smaller,
-    two_words,
-)
-
-SIGNATURES = {
-    "driver": LOOP_SIGNATURE,
-    "row_driver": LOOP_SIGNATURE,
-    "block_driver": LOOP_SIGNATURE,
-    "large": LOOP_SIGNATURE,
-    "split": LOOP_SIGNATURE,
-    "elements": types.int64(types.int64, types.int64, types.int64),
-    "pieces": types.int64(types.int64, types.int64),
-    "share": types.int64(types.int64, types.int64, types.int64),
-    "worker": types.int64(types.int64),
-}
 
 operand_words = stack(8 * p.MAX_OPERANDS)
 call_words = stack(8 * p.CALL_WORDS)
@@ -156,7 +134,7 @@ def pieces(state, worker):
             piece, claimed = back - 1, ticket - 1
         if compare_and_swap(ticket_at, ticket, claimed):
             if worker >= 0:
-                cpu = call_c(word(state, p.SCHED_GETCPU), 0, 0, 0, 0, 0, 0, 0, 0) & 0xFFFFFFFF
+                cpu = call_c(word(state, p.SCHED_GETCPU)) & 0xFFFFFFFF
                 record = state + 8 * (p.WORKERS + worker * p.WORKER_WORDS)
                 set_word(record, p.WORKER_CPU, cpu)
                 # Modes such as flush-to-zero must not depend on which thread ran a piece.
@@ -164,7 +142,7 @@ def pieces(state, worker):
             size = word(job, p.JOB_PIECE)
             first = piece * size
             count = smaller(size, word(job, p.JOB_COUNT) - first)
-            call_c(word(state, p.ELEMENTS), job, first, count, 0, 0, 0, 0, 0)
+            call_c(word(state, p.ELEMENTS), job, first, count)
             atomic_add(state + 8 * p.DONE, 1)
             ran += 1
         ticket = atomic_load(ticket_at)
@@ -181,7 +159,7 @@ def worker(record):
     atomic_add(state + 8 * p.AWAKE, 1)
     idle_since = now(word(state, p.CLOCK_GETTIME))
     while atomic_load(state + 8 * p.STOP) == 0:
-        if call_c(word(state, p.PIECES), state, number, 0, 0, 0, 0, 0, 0) > 0:
+        if call_c(word(state, p.PIECES), state, number) > 0:
             idle_since = now(word(state, p.CLOCK_GETTIME))
         for _ in range(p.PAUSES_PER_LOOK):
             pause()
@@ -191,7 +169,7 @@ def worker(record):
             # Whoever stops the pool sets STOP before changing ASLEEP.
             if atomic_load(state + 8 * p.STOP) == 0:
                 syscall, futex = word(state, p.SYSCALL), word(state, p.FUTEX)
-                call_c(syscall, futex, asleep, p.FUTEX_WAIT, 1, 0, 0, 0, 0)
+                call_c(syscall, futex, asleep, p.FUTEX_WAIT, 1, 0)
             atomic_store(asleep, 0)
             atomic_add(state + 8 * p.AWAKE, 1)
             idle_since = now(word(state, p.CLOCK_GETTIME))
@@ -199,10 +177,9 @@ def worker(record):
     return 0
 
 
-@compiled
 def keep_off(state, record):
     """Let a worker run on every allowed CPU but the caller's, where it would only be in the way."""
-    cpu = call_c(word(state, p.SCHED_GETCPU), 0, 0, 0, 0, 0, 0, 0, 0) & 0xFFFFFFFF
+    cpu = call_c(word(state, p.SCHED_GETCPU)) & 0xFFFFFFFF
     if word(record, p.WORKER_EXCLUDED) == cpu or cpu >= 8 * p.CPU_MASK_BYTES:
         return
     mask = cpu_mask()
@@ -216,11 +193,10 @@ def keep_off(state, record):
     if allowed != 0:
         thread = word(record, p.WORKER_THREAD)
         setaffinity = word(state, p.PTHREAD_SETAFFINITY)
-        call_c(setaffinity, thread, p.CPU_MASK_BYTES, mask, 0, 0, 0, 0, 0)
+        call_c(setaffinity, thread, p.CPU_MASK_BYTES, mask)
     set_word(record, p.WORKER_EXCLUDED, cpu)
 
 
-@compiled
 def create_workers(state, wanted):
     """Start worker threads until there are ``wanted``."""
     number = word(state, p.CREATED)
@@ -240,7 +216,6 @@ def create_workers(state, wanted):
     set_word(state, p.CREATED, number)
 
 
-@compiled
 def wake(state, wanted):
     """Wake the first ``wanted`` workers, as far as they sleep."""
     for number in range(wanted):
@@ -250,10 +225,9 @@ def wake(state, wanted):
             keep_off(state, record)
             if compare_and_swap(asleep, 1, 0):
                 syscall, futex = word(state, p.SYSCALL), word(state, p.FUTEX)
-                call_c(syscall, futex, asleep, p.FUTEX_WAKE, 1, 0, 0, 0, 0)
+                call_c(syscall, futex, asleep, p.FUTEX_WAKE, 1, 0)
 
 
-@compiled
 def in_a_burst(state, nanoseconds):
     """Whether calls like this one come so quickly that workers, once awake, would stay so.
 
@@ -272,22 +246,20 @@ def in_a_burst(state, nanoseconds):
     return False
 
 
-@compiled
 def make_way(state, workers):
     """Send workers that were last seen on the caller's own core to another one."""
-    cpu = call_c(word(state, p.SCHED_GETCPU), 0, 0, 0, 0, 0, 0, 0, 0) & 0xFFFFFFFF
+    cpu = call_c(word(state, p.SCHED_GETCPU)) & 0xFFFFFFFF
     for number in range(workers):
         record = state + 8 * (p.WORKERS + number * p.WORKER_WORDS)
         if word(record, p.WORKER_CPU) == cpu:
             keep_off(state, record)
             # Only here: whoever else waits for this core might keep it for milliseconds.
-            call_c(word(state, p.SCHED_YIELD), 0, 0, 0, 0, 0, 0, 0, 0)
+            call_c(word(state, p.SCHED_YIELD))
 
 
 # --- the caller ---------------------------------------------------------------------------------
 
 
-@compiled
 def run_shared(state, job, nanoseconds):
     """Run a job together with the pool; False if nobody would help, and nothing was done."""
     awake = atomic_load(state + 8 * p.AWAKE)
@@ -318,7 +290,7 @@ def run_shared(state, job, nanoseconds):
 
     if worth_waking and awake < wanted:
         wake(state, wanted)
-    ran = call_c(word(state, p.PIECES), state, -1, 0, 0, 0, 0, 0, 0)
+    ran = call_c(word(state, p.PIECES), state, -1)
     if ran == total:
         # Nobody helped, awake or not: perhaps because they wait for this very core.
         make_way(state, wanted)
@@ -335,12 +307,11 @@ def run_shared(state, job, nanoseconds):
 def split(args, dimensions, steps, data):
     """One thread's share of a job under Numba's own threading layer."""
     job = job_words()
-    copy_words(job, address(data), p.JOB_WORDS)
-    copy_words(job + 8 * p.JOB_ARGS, address(args), word(job, p.JOB_OPERANDS))
-    call_c(word(job, p.JOB_ELEMENTS), job, 0, dimensions[0], 0, 0, 0, 0, 0)
+    copy_words(job, data, p.JOB_WORDS)
+    copy_words(job + 8 * p.JOB_ARGS, args, word(job, p.JOB_OPERANDS))
+    call_c(word(job, p.JOB_ELEMENTS), job, 0, word(dimensions, 0))
 
 
-@compiled
 def run_numba_layer(state, job):
     """Run a job with the threads of Numba's own threading layer."""
     dimensions = two_words()
@@ -376,15 +347,13 @@ def share(state, job, nanoseconds):
     return 1 if shared else 0
 
 
-@compiled
 def is_shared(state, job, nanoseconds):
     """Whether a job has been run on several threads."""
     if nanoseconds < p.AWAKE_NS or word(state, p.THREADS) < 2:
         return False
-    return call_c(word(state, p.SHARE), state, job, nanoseconds, 0, 0, 0, 0, 0) != 0
+    return call_c(word(state, p.SHARE), state, job, nanoseconds) != 0
 
 
-@compiled
 def row_step(steps, operands, with_rows, k):
     """The stride inside the rows of operand ``k``; 0 if it has none."""
     position = operands
@@ -393,28 +362,25 @@ def row_step(steps, operands, with_rows, k):
     return word(steps, position) if (with_rows >> k) & 1 == 1 else 0
 
 
-@compiled
 def span_low(step, count, inner_step, row):
     """Where the memory of an operand begins, relative to its first element."""
     return smaller(step * (count - 1), 0) + smaller(inner_step * (row - 1), 0)
 
 
-@compiled
 def span_high(step, count, inner_step, row):
     """Where its last element begins."""
     return larger(step * (count - 1), 0) + larger(inner_step * (row - 1), 0)
 
 
-def large(args_pointer, dimensions, steps_pointer, data):
+def large(args, dimensions, steps, kernel):
     """A call of many elements: split it if that gains time and cannot change the result."""
-    kernel, args, steps = address(data), address(args_pointer), address(steps_pointer)
-    count = dimensions[0]
+    count = word(dimensions, 0)
     state = word(kernel, p.KERNEL_STATE)
     operands = word(kernel, p.KERNEL_OPERANDS)
     outputs = word(kernel, p.KERNEL_OUTPUTS)
     with_rows = word(kernel, p.KERNEL_ROWS)
     itemsizes = kernel + 8 * p.KERNEL_ITEMSIZES
-    row = dimensions[1] if with_rows > 0 else 1
+    row = word(dimensions, 1) if with_rows > 0 else 1
     first_out = operands - outputs
     job = job_words()
     copy_words(job + 8 * p.JOB_ARGS, args, operands)
@@ -481,10 +447,9 @@ def large(args_pointer, dimensions, steps_pointer, data):
         nanoseconds += nbytes * p.UNCACHED_COST // 1000
     if independent and is_shared(state, job, nanoseconds):
         return
-    call_c(word(state, p.ELEMENTS), job, 0, count, 0, 0, 0, 0, 0)
+    call_c(word(state, p.ELEMENTS), job, 0, count)
 
 
-@compiled
 def call(kernel, elements, args, dimensions, steps):
     # Comparing with NaN, or a product that is then discarded, sets flags that NumPy would report
     # as a RuntimeWarning.
@@ -493,24 +458,23 @@ def call(kernel, elements, args, dimensions, steps):
     if elements >= word(kernel, p.KERNEL_LARGE_FROM):
         # 0 in a child that was forked behind Python's back: its copy of the state is empty.
         function = word(word(kernel, p.KERNEL_STATE), p.LARGE) or function
-    call_loop(function, address(args), address(dimensions), address(steps), kernel)
+    call_loop(function, args, dimensions, steps, kernel)
     set_float_state(flags)
 
 
-def driver(args, dimensions, steps, data):
-    """The inner loop that NumPy calls; ``data`` is the address of a kernel record."""
-    call(address(data), dimensions[0], args, dimensions, steps)
+def driver(args, dimensions, steps, kernel):
+    """The inner loop that NumPy calls; the last argument is the address of a kernel's record."""
+    call(kernel, word(dimensions, 0), args, dimensions, steps)
 
 
-def row_driver(args, dimensions, steps, data):
+def row_driver(args, dimensions, steps, kernel):
     """The same for kernels over rows."""
-    call(address(data), dimensions[0] * dimensions[1], args, dimensions, steps)
+    call(kernel, word(dimensions, 0) * word(dimensions, 1), args, dimensions, steps)
 
 
 # --- blocks of a matrix -------------------------------------------------------------------------
 
 
-@compiled
 def describe(call, kernel, args, dimensions, steps):
     """What a kernel over blocks needs to know of a call; the number of blocks.
 
@@ -578,29 +542,36 @@ def describe(call, kernel, args, dimensions, steps):
     return across * down
 
 
-@compiled
-def add_up(call, dtype, itemsize, count):
+def add_up(call, itemsize, count):
     """The total of the blocks' sums, taken in float64. Both are contiguous but for blocks."""
-    accumulators = tile_bytes()
-    totals = at(accumulators, types.float64)
+    totals = tile_bytes()
     first, step = word(call, p.CALL_SUMS), word(call, p.CALL_SUMS_STEP)
     for start in range(0, count, p.TILE_BYTES // 8):
         part = smaller(count - start, p.TILE_BYTES // 8)
         for j in range(part):
-            totals[j] = 0.0
+            set_word(totals, j, 0)
         for block in range(word(call, p.CALL_SUMMED)):
-            sums = at(first + block * step + start * itemsize, dtype)
+            sums = first + block * step + start * itemsize
+            if itemsize == 8:
+                for j in range(0, part & -8, 8):
+                    add_eight_float64(totals + 8 * j, sums + 8 * j)
+                for j in range(part & -8, part):
+                    add_float64(totals + 8 * j, sums + 8 * j)
+            else:
+                for j in range(0, part & -8, 8):
+                    add_eight_float32(totals + 8 * j, sums + 4 * j)
+                for j in range(part & -8, part):
+                    add_float32(totals + 8 * j, sums + 4 * j)
+        out = word(call, p.CALL_TOTAL) + start * itemsize
+        if itemsize == 8:
+            copy_words(out, totals, part)
+        else:
             for j in range(part):
-                totals[j] += sums[j]
-        out = at(word(call, p.CALL_TOTAL) + start * itemsize, dtype)
-        for j in range(part):
-            out[j] = dtype(totals[j])
+                set_float32(out + 4 * j, totals + 8 * j)
 
 
-def block_driver(args_pointer, dimensions_pointer, steps_pointer, data):
+def block_driver(args, dimensions, steps, kernel):
     """The inner loop that NumPy calls for kernels over blocks of a matrix."""
-    kernel, args = address(data), address(args_pointer)
-    dimensions, steps = address(dimensions_pointer), address(steps_pointer)
     flags = float_state()
     state = word(kernel, p.KERNEL_STATE)
     call = call_words()
@@ -634,8 +605,5 @@ def block_driver(args_pointer, dimensions_pointer, steps_pointer, data):
     if word(kernel, p.KERNEL_SUMMED) != 0 and word(call, p.CALL_SUMMED) != 1:
         by_rows = word(kernel, p.KERNEL_BY_ROWS) != 0
         sums = word(call, p.CALL_ROWS if by_rows else p.CALL_COLUMNS)
-        if word(kernel, p.KERNEL_ITEMSIZES) == 8:
-            add_up(call, types.float64, 8, sums)
-        else:
-            add_up(call, types.float32, 4, sums)
+        add_up(call, word(kernel, p.KERNEL_ITEMSIZES), sums)
     set_float_state(flags)

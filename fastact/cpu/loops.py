@@ -10,10 +10,8 @@ The source of a loop is text, made here, so that what is compiled can be read
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from fastact.catalogue import Activation
 from fastact.catalogue.dtypes import Kind
@@ -33,6 +31,7 @@ __all__ = [
     "Operands",
     "backward",
     "backward_from_output",
+    "formulas",
     "forward",
     "gated",
     "gated_backward",
@@ -87,8 +86,7 @@ def backward_from_output(entry: Activation, operands: Operands) -> Unit:
     """The same with the derivative in terms of the output."""
     assert entry.derivative_from_output is not None
     name = f"{entry.name}_from_output"
-    by_output = dataclasses.replace(entry, name=name, derivative=entry.derivative_from_output)
-    return backward(by_output, operands)
+    return backward(entry.replaced(name=name, derivative=entry.derivative_from_output), operands)
 
 
 def _wide() -> bool:
@@ -104,9 +102,7 @@ def _name(entry: Activation, operands: Operands) -> str:
 def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
     if operands.parameters:
         return Formula(getattr(entry, which))
-    # NumPy rounds parameters that are given to float16: the result must not depend on that.
-    rounded = np.float16 if operands.kind.name == "float16" else None
-    return with_defaults(entry, which, rounded)
+    return with_defaults(entry, which, operands.kind.name)
 
 
 def gated(entry: Activation, operands: Operands) -> Unit:
@@ -119,6 +115,13 @@ def gated_backward(entry: Activation, operands: Operands) -> Unit:
     """Both gradients: those by the gate and by ``up``; 0 where what grad is multiplied by is 0."""
     functions = gated_backward_source(entry, operands.kind.compute, _wide())
     return _unit(f"{entry.name}_gated_backward-{operands.kind.name}", functions, operands)
+
+
+def formulas(name: str, values: Sequence[Callable[..., Any]], operands: Operands) -> Unit:
+    """The loop ``out0, out1, ... = values[0](...), values[1](...), ...`` of the same operands."""
+    named = dict(zip(_value_names(operands), map(Formula, values), strict=True))
+    functions = functions_source(operands.kind.compute, "T", wide=_wide(), **named)
+    return _unit(f"{name}-{operands.kind.name}", functions, operands)
 
 
 # --- loops --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from fastact.catalogue.dtypes import Kind
 from fastact.cpu import layout as p
 from fastact.source.formulas import call
 from fastact.source.fused import FusedKernel
+from fastact.source.random import philox
 
 __all__ = [
     "GROUP",
@@ -93,29 +94,6 @@ y = at(address{inputs}, {kind.storage})"""
 
 # --- dropout ------------------------------------------------------------------------------------
 
-#: Philox4x32-10: four 32-bit words out of a counter and a key. J. K. Salmon, M. A. Moraes, R. O.
-#: Dror and D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
-_ROUNDS = 10
-
-
-def _philox() -> str:
-    """Source: the words w0 to w3 of the counter ``counter`` under the key (k0, k1)."""
-    lines = ["w0 = uint32(counter)", "w1 = uint32(counter >> uint64(32))"]
-    lines += ["w2 = uint32(0)", "w3 = uint32(0)"]
-    for r in range(_ROUNDS):
-        keys = [f"uint32(k{i} + uint32({r * _WEYL[i] & 0xFFFFFFFF}))" for i in range(2)]
-        lines += [
-            f"product0 = uint64({_MULTIPLIERS[0]}) * uint64(w0)",
-            f"product1 = uint64({_MULTIPLIERS[1]}) * uint64(w2)",
-            f"w0 = uint32(uint32(product1 >> uint64(32)) ^ w1 ^ {keys[0]})",
-            "w1 = uint32(product1)",
-            f"w2 = uint32(uint32(product0 >> uint64(32)) ^ w3 ^ {keys[1]})",
-            "w3 = uint32(product0)",
-        ]
-    return "\n".join(lines)
-
 
 def relu_dropout(kind: Kind) -> FusedKernel:
     """y = relu(x) * scale where an element is kept, else 0."""
@@ -153,7 +131,7 @@ for base in range(0, count, {GROUP}):
     start = (left + base) // 4
     for c in range({COUNTERS}):
         counter = uint64(start + c)
-{textwrap.indent(_philox(), "        ")}
+{textwrap.indent(philox(), "        ")}
         store(words, c, w0)
         store(words, {COUNTERS} + c, w1)
         store(words, {2 * COUNTERS} + c, w2)

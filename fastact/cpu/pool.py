@@ -190,12 +190,17 @@ def _choose_layer() -> str:
 def _numba_layer() -> Any:
     """The extension module of Numba's TBB or OpenMP layer, started; None where there is neither.
 
+    Nor is there one where Numba is not installed.
+
     Numba's third layer, workqueue, ends the process when two threads use it at once (Numba issue
     7872), and the second thread may be a user's own ``prange``.
     """
     import importlib
 
-    from numba.np.ufunc import parallel
+    try:
+        from numba.np.ufunc import parallel
+    except ModuleNotFoundError:
+        return None
 
     threads: Any = parallel
     threads._launch_threads()

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from fastact.cpu.compiler import Unit, load
+from fastact.cpu.compiler import INTEGERS, Unit, load
 
 __all__ = ["MODULES", "address", "unit_of_function", "units"]
 
@@ -14,11 +14,9 @@ __all__ = ["MODULES", "address", "unit_of_function", "units"]
 MODULES = (
     "fastact.cpu.driver",
     "fastact.cpu.threads",
-    "fastact.cpu.intrinsics",
     "fastact.cpu.layout",
 )
-#: The longest first, so that a warm-up on many cores ends early.
-_NAMES = ["large", "share", "driver", "row_driver", "block_driver"]
+_NAMES = ["driver", "row_driver", "block_driver", "large", "share"]
 _NAMES += ["elements", "pieces", "worker", "split"]
 
 
@@ -36,7 +34,6 @@ def unit_of_function(unit: str, name: str, modules: tuple[str, ...]) -> Unit:
     """What compiles a function of the first of ``modules``."""
 
     def build() -> tuple[Callable[..., Any], Any]:
-        module = importlib.import_module(modules[0])
-        return getattr(module, name), module.SIGNATURES[name]
+        return getattr(importlib.import_module(modules[0]), name), None
 
-    return Unit(unit, build, modules)
+    return Unit(unit, build, modules, translator=INTEGERS)

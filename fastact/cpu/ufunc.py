@@ -19,7 +19,7 @@ import numpy as np
 
 from fastact import loading
 from fastact.catalogue.dtypes import Kind
-from fastact.cpu import compiler, layout, pool, shared
+from fastact.cpu import cache, compiler, layout, pool, shared
 from fastact.cpu.numpy_api import c_function
 from fastact.cpu.placeholder import LOOP_TYPE, address_of, placeholder
 
@@ -81,7 +81,9 @@ def make(name: str, doc: str, shape: Shape, loops: Sequence[Loop]) -> np.ufunc:
 
     The order of the loops of built-in dtypes is the order in which NumPy tries them.
     """
-    pool.pool()  # wrong settings in the environment raise here; in an inner loop nothing can
+    # Wrong settings in the environment raise here; in an inner loop nothing can.
+    pool.pool()
+    cache.max_bytes()
     builtin = [loop for loop in loops if all(dtype.isbuiltin == 1 for dtype in loop.dtypes)]
     kernels = [_LoopRecord(name, loop, shape) for loop in loops]
     types = bytes(dtype.num for loop in builtin for dtype in loop.dtypes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastact.catalogue import (
@@ -26,16 +26,16 @@ from fastact.catalogue import (
 from fastact.catalogue.dtypes import Kind
 from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
+from fastact.cuda.calls import Call
 from fastact.cuda.launch import (
     Elementwise,
+    Launch,
     check_outputs,
     check_together,
     check_without_gaps,
     elementwise_grid,
     output,
-    rounded,
     row_grid,
-    run,
 )
 from fastact.public import shapes
 from fastact.public.define import constraints, define, names, select
@@ -69,60 +69,6 @@ def _calling(form: Form, run: Callable[..., Any]) -> Any:
     """A function that calls another one with all of its arguments."""
     arguments = [*form.arrays, *(p.name for p in form.parameters), form.out, "stream"]
     return _define(form, f"return run({', '.join(arguments)})", run=run)
-
-
-def _given(form: Form) -> str:
-    """Source of the arrays by name."""
-    return f"{{{', '.join(f'{name!r}: {name}' for name in form.arrays)}}}"
-
-
-# --- how a call goes ----------------------------------------------------------------------------
-
-
-def call(
-    function: str,
-    kernel: Elementwise,
-    given: dict[str, Any],
-    parameters: Sequence[Any],
-    out: Any,
-    stream: Any,
-    vectors: dict[str, View] | None = None,
-) -> Any:
-    """Call a kernel on arrays, which are broadcast; the result, made like the first if not given.
-
-    ``out``: an array, or a tuple of them where the kernel has several outputs. ``vectors`` are more
-    inputs, already looked at.
-    """
-    outputs = kernel.outputs
-    views = {name: arrays.view(function, name, array) for name, array in given.items()}
-    views |= vectors or {}
-    first = next(iter(given.values()))
-    of = views[next(iter(given))]
-    seen = {v.shape for v in views.values()}
-    shape = of.shape if len(seen) == 1 else arrays.broadcast_shape(function, sorted(seen))
-    results = [out] if outputs == 1 else list(out or (None,) * outputs)
-    if len(results) != outputs:
-        raise ValueError(f"{function}: out must be a tuple of {outputs} arrays")
-    made = [result is None for result in results]
-    if any(made):
-        with arrays.allocating_on(first, stream):
-            results = [arrays.empty(first, of, shape) if r is None else r for r in results]
-    called = ["out"] if outputs == 1 else [f"out[{k}]" for k in range(outputs)]
-    targets = {n: arrays.view(function, n, a) for n, a in zip(called, results, strict=True)}
-    check_together(function, views | targets)
-    inputs = list(views.values())
-    if len(seen) > 1 or shape != of.shape:
-        inputs = [arrays.broadcast(function, v, shape) for v in inputs]
-    check_outputs(function, targets, [] if all(made) else inputs, shape)
-    on = arrays.launch_stream([*inputs, *targets.values()], stream)
-    kernel(inputs, list(targets.values()), rounded(parameters, of.kind), on)
-    if not any(made):
-        return out
-    finished = tuple(
-        arrays.finished(first, result) if new else result
-        for new, result in zip(made, results, strict=True)
-    )
-    return finished[0] if outputs == 1 else finished
 
 
 # --- activations and gated units ----------------------------------------------------------------
@@ -168,37 +114,28 @@ def _which(form: Form) -> str:
 def _activation(form: Form) -> Any:
     entry = form.entry
     assert isinstance(entry, Activation)
-    which = _which(form)
-    kernel = _kernel(entry, which)
+    which, given = _which(form), ", ".join(form.arrays)
+    integers = entry.keeps_integers and which == "forward"
+    call = Call(form.name, _kernel(entry, which), form.arrays, integers=integers)
     body, parameters = constraints(form), names(form)
-    given = f"{form.name!r}, kernel, {_given(form)}"
-    if entry.channels:
-        known = {"with_weights": _with_weights, "weighted": _kernel(entry, which, True)}
-        passed = f"{given}, weighted, {parameters!r}, {parameters}, axis, {form.out}, stream"
-        return _define(form, f"{body}return with_weights({passed})", kernel=kernel, **known)
-    passed = f"({parameters},)" if parameters else "()"
-    body += f"return call({given}, {passed}, {form.out}, stream)"
-    return _define(form, body, kernel=kernel, call=call)
+    if not entry.channels:
+        passed = f"({parameters},)" if parameters else "()"
+        return _define(
+            form, f"{body}return call(({given},), {passed}, {form.out}, stream)", call=call
+        )
+    (weight,) = entry.parameters
 
+    def along(views: dict[str, View], axis: int) -> dict[str, View]:
+        of, x = views[weight], views["x"]
+        shape = shapes.channels(form.name, weight, of.shape, axis, x.shape)
+        return views | {weight: of.followed_by_ones(shape)}
 
-def _with_weights(
-    function: str,
-    kernel: Elementwise,
-    given: dict[str, Any],
-    weighted: Elementwise,
-    name: str,
-    weight: Any,
-    axis: int,
-    out: Any,
-    stream: Any,
-) -> Any:
-    """Call a kernel whose parameter is a number, or an array: one for each channel."""
-    if isinstance(weight, int | float):
-        return call(function, kernel, given, (weight,), out, stream)
-    x = arrays.view(function, "x", given["x"])
-    vector = arrays.view(function, name, weight)
-    shape = shapes.channels(function, name, vector.shape, axis, x.shape)
-    return call(function, weighted, given, (), out, stream, {name: vector.followed_by_ones(shape)})
+    weighted = Call(form.name, _kernel(entry, which, True), (*form.arrays, weight), along)
+    body += f"""\
+if isinstance({weight}, (int, float)):
+    return call(({given},), ({weight},), {form.out}, stream)
+return weighted(({given}, {weight}), (), {form.out}, stream, axis)"""
+    return _define(form, body, call=call, weighted=weighted)
 
 
 def _gated(form: Form) -> Any:
@@ -207,8 +144,8 @@ def _gated(form: Form) -> Any:
     which = f"gated_{_which(form)}"
     if isinstance(entry.of, Variants):
         return _with_choice(form, which, entry.of.variants)
-    body = f"return call({form.name!r}, kernel, {_given(form)}, (), {form.out}, stream)"
-    return _define(form, body, kernel=_kernel(entry.of, which), call=call)
+    body = f"return call(({', '.join(form.arrays)}), (), {form.out}, stream)"
+    return _define(form, body, call=Call(form.name, _kernel(entry.of, which), form.arrays))
 
 
 def _variants(form: Form) -> Any:
@@ -218,12 +155,12 @@ def _variants(form: Form) -> Any:
 
 
 def _with_choice(form: Form, which: str, entries: Mapping[str, Activation]) -> Any:
-    table = {key: _kernel(entry, which) for key, entry in entries.items()}
-    body = (
-        f"{select(form, 'table')}"
-        f"return call({form.name!r}, chosen, {_given(form)}, (), {form.out}, stream)"
-    )
-    return _define(form, body, table=table, call=call)
+    calls = {
+        key: Call(form.name, _kernel(entry, which), form.arrays) for key, entry in entries.items()
+    }
+    given = f"({', '.join(form.arrays)},)"
+    body = f"{select(form, 'calls')}return chosen({given}, (), {form.out}, stream)"
+    return _define(form, body, calls=calls)
 
 
 # --- a parameter that is drawn ------------------------------------------------------------------
@@ -233,42 +170,42 @@ def _randomized(form: Form) -> Any:
     entry = form.entry
     assert isinstance(entry, Randomized)
     which, function = _which(form), form.name
-    kernel, weighted = _kernel(entry, which), _kernel(entry, which, True)
+    call = Call(function, _kernel(entry, which), form.arrays)
+    weighted = Call(function, _kernel(entry, which, True), (*form.arrays, "noise"))
+    ones = Call(function, _one_where_positive(), ("x", "drawn"))
 
     def forward(
         x: Any, lower: Any, upper: Any, training: bool, rng: Any, noise: Any, out: Any, stream: Any
     ) -> Any:
         if not training:
             mean = entry.mean(function, lower, upper)
-            return call(function, kernel, {"x": x}, (mean,), out, stream)
+            return call((x,), (mean,), out, stream)
         of = arrays.view(function, "x", x)
         # NumPy draws them, as on the CPU; they are rounded to the dtype on the way.
         drawn = entry.draw(function, lower, upper, rng, of.shape)
         with arrays.allocating_on(x, stream):
             numbers = arrays.copied(x, of, drawn)
         filled = numbers if noise is None else noise
-        call(function, _ones_where_positive(), {"x": x, "drawn": numbers}, (), filled, stream)
-        return call(function, weighted, {"x": x, "noise": filled}, (), out, stream)
+        ones((x, numbers), (), filled, stream)
+        return weighted((x, filled), (), out, stream)
 
     def backward(
         grad: Any, x: Any, lower: Any, upper: Any, noise: Any, out: Any, stream: Any
     ) -> Any:
-        given = {"grad": grad, "x": x}
         if noise is None:
-            mean = entry.mean(function, lower, upper)
-            return call(function, kernel, given, (mean,), out, stream)
-        return call(function, weighted, given | {"noise": noise}, (), out, stream)
+            return call((grad, x), (entry.mean(function, lower, upper),), out, stream)
+        return weighted((grad, x, noise), (), out, stream)
 
     return _calling(form, backward if which == "backward" else forward)
 
 
-def _one_where_positive(x: Any, drawn: Any) -> Any:
+def _noise(x: Any, drawn: Any) -> Any:
     return 1 if x > 0 else drawn
 
 
 @functools.cache
-def _ones_where_positive() -> Elementwise:
-    entry = Activation(name="one_where_positive", formula=_one_where_positive, arrays=2)
+def _one_where_positive() -> Elementwise:
+    entry = Activation(name="one_where_positive", formula=_noise, arrays=2)
     return _kernel(entry, "forward")
 
 
@@ -298,7 +235,7 @@ def _on_views(
     for name, target in outputs.items():  # which are apart from each other
         check_outputs(function, {name: target}, [] if separate else views, shape)
     on = arrays.launch_stream([*views, *outputs.values()], stream)
-    kernel(views, list(outputs.values()), (), on)
+    kernel.run(views, list(outputs.values()), (), on)
 
 
 def _check_shape(function: str, name: str, of: View, shape: tuple[int, ...]) -> None:
@@ -401,11 +338,12 @@ def _rows(form: Form) -> Any:
             on = arrays.launch_stream([*everything.values()], stream)
             pointers = [v.pointer for v in everything.values()]
             grid, block = row_grid(before * after, length)
-            run(_row_kernel(formula, of.kind), grid, block, on, of.device, *pointers, *around)
+            launch = Launch(_row_kernel(formula, of.kind), grid, block, of.device, around)
+            launch(pointers, (), on)
         return arrays.finished(like, result) if out is None else out
 
-    body = f"return run({_given(form)}, axis, {form.out}, stream)"
-    return _define(form, body, run=run_rows)
+    given = ", ".join(f"{name!r}: {name}" for name in form.arrays)
+    return _define(form, f"return run({{{given}}}, axis, {form.out}, stream)", run=run_rows)
 
 
 # --- the largest of rows ------------------------------------------------------------------------
@@ -440,7 +378,8 @@ def _run_largest(
         on = arrays.launch_stream([x, y], stream)
         kernel = _largest_kernel(make, x.kind)
         around = shapes.around(function, axis, shape)
-        run(kernel, grid, block, on, x.device, x.pointer, y.pointer, at.pointer, *around)
+        pointers = (x.pointer, y.pointer, at.pointer)
+        Launch(kernel, grid, block, x.device, around)(pointers, (), on)
 
 
 def _largest(form: Form) -> Any:

@@ -10,7 +10,7 @@ no array, and one compilation serves all shapes. There is one template for each 
 sums. A thread has a few columns and a part of the rows; or, where channels are not the last axis, a
 block has a part of a channel. *Total* adds up the sums of parts in float64.
 
-*Mask*: eight elements and a byte of bits a thread.
+*Mask*: eight elements and a byte of bits a thread. *Dropout*: four, one for each word of Philox.
 
 Which part of a sum a thread takes depends on the shape alone, so results are the same every time.
 """
@@ -29,7 +29,7 @@ from typing import Any
 
 from fastact.catalogue import Activation, RowFormula
 from fastact.catalogue.dtypes import Kind
-from fastact.cpu.compiler import cache_directory
+from fastact.cpu.cache import directory as cache_directory
 from fastact.source import elementary, fused
 from fastact.source.formulas import (
     Formula,
@@ -39,6 +39,7 @@ from fastact.source.formulas import (
     gated_backward_source,
     gated_source,
 )
+from fastact.source.random import philox
 from fastact.source.rows import known
 
 __all__ = [
@@ -59,6 +60,8 @@ __all__ = [
     "mask_backward",
     "maxout",
     "maxout_backward",
+    "relu_dropout",
+    "relu_dropout_backward",
     "rows",
     "strided",
     "total",
@@ -123,6 +126,8 @@ class CudaKernel:
             "T": getattr(numbers, kind.compute),
             "S": getattr(numbers, kind.storage),
             "uint8": numbers.uint8,
+            "uint32": numbers.uint32,
+            "uint64": numbers.uint64,
             "int64": numbers.int64,
             "INFINITY": math.inf,
             "A": numbers.float64,
@@ -676,3 +681,48 @@ def kernel(x, o, b, n, aligned):
         g += threads
 """
     return CudaKernel(f"{name}_{kind.name}", kind, source, ("int64",) * 5)
+
+
+# --- dropout ------------------------------------------------------------------------------------
+
+
+def relu_dropout(kind: Kind) -> CudaKernel:
+    """relu(x) * scale where an element is kept, else 0; a thread takes four words of Philox.
+
+    Arguments: addresses of x and out, the number of elements, the key's words, the threshold, and
+    the scale. Which word is whose element's is as on the CPU (see ``fastact.cpu.masks``).
+    """
+    return _dropout("relu_dropout", kind, 1, "(value > T(0)) | (value != value)")
+
+
+def relu_dropout_backward(kind: Kind) -> CudaKernel:
+    """grad * scale where an element is kept and x is positive, else 0: grad, x, out, as above."""
+    return _dropout("relu_dropout_backward", kind, 2, "z > T(0)")
+
+
+def _dropout(name: str, kind: Kind, inputs: int, condition: str) -> CudaKernel:
+    size, addresses = kind.itemsize, [*(f"a{k}" for k in range(inputs)), "o"]
+    work = []
+    for w in range(4):
+        lines = [
+            f"{value} = T({call(kind.load, f'load_one(a{k} + {size} * e, S)')})"
+            for k, value in enumerate(("value", "z")[:inputs])
+        ]
+        kept = f"(w{w} >= least) & ({condition})"
+        result = f"T(select({kept}, times(value, scale), T(0)))"
+        lines.append(f"store_one(o + {size} * e, S({call(kind.store, result)}))")
+        work += [f"e = first + {128 * w}", "if e < n:", _indented(lines, 4)]
+    source = f"""\
+def kernel({", ".join(addresses)}, n, key0, key1, threshold, scale):
+    threads = cuda.gridsize(1)
+    k0, k1, least = uint32(key0), uint32(key1), uint32(threshold)
+    i = cuda.grid(1)
+    while i < (n + 511) // 512 * 128:
+        counter = uint64(i)
+{textwrap.indent(philox(), "        ")}
+        first = i // 128 * 512 + i % 128
+{_indented(work, 8)}
+        i += threads
+"""
+    arguments = ("int64",) * (len(addresses) + 4) + (kind.compute,)
+    return CudaKernel(f"{name}_{kind.name}", kind, source, arguments)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastact.catalogue.dtypes import Kind
-from fastact.cuda import arrays, kernels
+from fastact.cuda import arrays, kernels, native
 from fastact.cuda.arrays import View
 from fastact.cuda.kernels import IN_FLIGHT, THREADS, CudaKernel
 
 __all__ = [
     "Elementwise",
+    "Launch",
     "check_outputs",
     "check_together",
     "check_without_gaps",
     "elementwise_grid",
+    "is_aligned",
     "output",
     "rounded",
     "row_grid",
-    "run",
 ]
 
 
@@ -77,32 +79,62 @@ def output(like: Any, of: View, shape: tuple[int, ...], out: Any, stream: Any) -
         return arrays.empty(like, of, shape)
 
 
-def rounded(parameters: Sequence[Any], kind: Kind) -> list[Any]:
-    """Parameters in the type that is computed in: float16 rounds its own, as on the CPU."""
-    if not parameters:
-        return []
+def rounded(parameters: Sequence[Any], kind: Kind) -> list[float]:
+    """Parameters as a launch passes them on: float16 rounds its own, as on the CPU.
+
+    An integer that the dtype does not have counts as the nearest one.
+    """
+    if kind.is_integer:
+        ends = np.iinfo(kind.name)
+        return [min(max(operator.index(n), ends.min), ends.max) for n in parameters]
     if kind.name == "float16":
         parameters = [np.float16(number) for number in parameters]
-    compute = np.float64 if kind.compute == "float64" else np.float32
-    return [compute(number) for number in parameters]
+    return [float(number) for number in parameters]
 
 
-def run(
-    kernel: CudaKernel,
-    grid: tuple[int, ...],
-    block: tuple[int, ...],
-    stream: Any,
-    device: int,
-    *arguments: Any,
-) -> None:
-    """Launch on a device."""
-    from numba import cuda
+class Launch:
+    """A kernel with its grid and the numbers that go between addresses and parameters.
 
-    if kernels.simulated() or cuda.current_context().device.id == device:
-        kernel.compiled[grid, block, stream](*arguments)
-    else:
-        with cuda.gpus[device]:
-            kernel.compiled[grid, block, stream](*arguments)
+    It may be called again and again, with other addresses, from any thread.
+    """
+
+    def __init__(
+        self,
+        kernel: CudaKernel,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        device: int,
+        numbers: Sequence[int],
+    ) -> None:
+        self._kernel, self._grid, self._block = kernel, grid, block
+        self.device, self._numbers = device, tuple(numbers)
+        self._native: native.Launcher | None = None
+        self._tried = kernels.simulated()
+
+    def __call__(self, pointers: Sequence[int], parameters: Sequence[Any], stream: int) -> None:
+        launcher = self._native
+        if launcher and launcher((*pointers, *self._numbers, *parameters), stream) == 0:
+            return
+        # Where the driver refuses, another device may be the current one, or this thread has none
+        # yet: Numba knows what to do, and raises what is to be raised.
+        self._with_numba(pointers, parameters, stream)
+        if not self._tried:
+            self._tried = True
+            kernel = self._kernel
+            self._native = native.launcher(
+                kernel.compiled, self._grid, self._block, kernel.arguments
+            )
+
+    def _with_numba(self, pointers: Sequence[int], parameters: Sequence[Any], stream: int) -> None:
+        from numba import cuda
+
+        arguments = (*pointers, *self._numbers, *parameters)
+        on = arrays.numba_stream(stream)
+        if kernels.simulated() or cuda.current_context().device.id == self.device:
+            self._kernel.compiled[self._grid, self._block, on](*arguments)
+            return
+        with cuda.gpus[self.device]:
+            self._kernel.compiled[self._grid, self._block, on](*arguments)
 
 
 class Elementwise:
@@ -124,36 +156,47 @@ class Elementwise:
             )
         )
 
-    def __call__(
+    def launch(self, operands: Sequence[View], aligned: bool) -> Launch:
+        """For arrays like these, of one shape, dtype and device, of which there are elements.
+
+        ``aligned``: their addresses are multiples of 16.
+        """
+        first = operands[0]
+        n, kind, itemsize = first.size, first.kind, first.kind.itemsize
+        lengths, strides = [n], [[itemsize]] * len(operands)
+        if not all(operand.contiguous for operand in operands):
+            lengths, strides = arrays.collapsed(operands)
+        # There are no loads of sixteen numbers of a byte.
+        aligned = aligned and itemsize > 1
+        if aligned and len(lengths) == 1 and all(s == [itemsize] for s in strides):
+            work = -(-n // (kernels.vector_width(kind) * IN_FLIGHT))
+            kernel, numbers = self._linear(kind), [n]
+        else:
+            work, kernel = n, self._strided(kind, len(lengths))
+            numbers = [n, *lengths[1:], *(step for steps in strides for step in steps)]
+        grid, block = elementwise_grid(work, first.device)
+        return Launch(kernel, grid, block, first.device, numbers)
+
+    def run(
         self,
         inputs: Sequence[View],
         outputs: Sequence[View],
         parameters: Sequence[float],
-        stream: Any,
+        stream: int,
     ) -> None:
         """Run on arrays of one shape, dtype and device."""
         operands = [*inputs, *outputs]
-        first = operands[0]
-        n = first.size
-        if n == 0:
-            return
-        pointers = [operand.pointer for operand in operands]
-        itemsize = first.kind.itemsize
-        lengths, strides = [n], [[itemsize]] * len(operands)
-        if not all(operand.contiguous for operand in operands):
-            lengths, strides = arrays.collapsed(operands)
-        without_gaps = len(lengths) == 1 and all(s == [itemsize] for s in strides)
-        if without_gaps and all(pointer % 16 == 0 for pointer in pointers):
-            work = -(-n // (kernels.vector_width(first.kind) * IN_FLIGHT))
-            kernel = self._linear(first.kind)
-            arguments = [*pointers, n, *parameters]
-        else:
-            work = n
-            kernel = self._strided(first.kind, len(lengths))
-            flat = [step for steps in strides for step in steps]
-            arguments = [*pointers, n, *lengths[1:], *flat, *parameters]
-        grid, block = elementwise_grid(work, first.device)
-        run(kernel, grid, block, stream, first.device, *arguments)
+        if operands[0].size:
+            pointers = [operand.pointer for operand in operands]
+            self.launch(operands, is_aligned(pointers))(pointers, parameters, stream)
+
+
+def is_aligned(pointers: Sequence[int]) -> bool:
+    """Whether 16 bytes can be loaded and stored at once from all of these addresses on."""
+    bits = 0
+    for pointer in pointers:
+        bits |= pointer
+    return bits & 15 == 0
 
 
 def elementwise_grid(work: int, device: int) -> tuple[tuple[int], tuple[int]]:

@@ -366,7 +366,7 @@ def relu_dropout(
 
     Notes
     -----
-    Random numbers come from Philox4x32-10, a function of the element's number: nothing is stored,
+    Random numbers come from Philox4x32-7, a function of the element's number: nothing is stored,
     and the backward makes them again. p is rounded to a multiple of 2^-32.
 
     References
@@ -465,11 +465,10 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
     array([1])
     """
     name = "relu_stats"
-    if not isinstance(stats, ActivationStats):
-        raise TypeError(f"{name}: stats must be an ActivationStats, got {type(stats).__name__}")
+    check_stats(name, stats)
     plan = plans.plan(source.relu_stats, _RELU)
     done = None
-    if isinstance(x, np.ndarray) and x.ndim == 2 and len(x) <= _EXACT:
+    if isinstance(x, np.ndarray) and x.ndim == 2 and len(x) <= EXACT:
         stats.check_units(name, x.shape[1])
         done = plan.quickly((x,), None, -1, out)
     if done is None:
@@ -477,10 +476,10 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
         samples, units, _ = call.shape
         stats.check_units(name, units)
         matrices = call.matrices("x", out=out)
-        if samples > _EXACT:
+        if samples > EXACT:
             rows, results = (array.reshape(samples, units) for array in matrices)
-            for i in range(0, samples, _EXACT):
-                relu_stats(rows[i : i + _EXACT], stats, results[i : i + _EXACT])
+            for i in range(0, samples, EXACT):
+                relu_stats(rows[i : i + EXACT], stats, results[i : i + EXACT])
             return matrices[-1]
         done = matrices[-1], call.run(plan, matrices, call.vector(""))
     y, counts = done
@@ -488,8 +487,13 @@ def relu_stats(x: npt.ArrayLike, stats: ActivationStats, out: Array | None = Non
     return y
 
 
+def check_stats(function: str, stats: Any) -> None:
+    if not isinstance(stats, ActivationStats):
+        raise TypeError(f"{function}: stats must be an ActivationStats, got {type(stats).__name__}")
+
+
 #: Counts up to this are exact in float32.
-_EXACT = 1 << 24
+EXACT = 1 << 24
 
 
 # --- what is given ------------------------------------------------------------------------------
@@ -684,15 +688,21 @@ def _check_mask(function: str, mask: Any, count: int, writeable: bool) -> None:
 
 
 def _dropout(function: str, p: float, seed: int, dtype: np.dtype[Any]) -> Array:
-    """What the kernel needs to know: key, threshold, and the factor for what is kept."""
+    """What the kernel needs to know, in four words."""
+    *integers, factor = dropout_numbers(function, p, seed)
+    vector = np.array([*integers, 0], np.int64)
+    vector[3:].view(np.float64 if dtype.itemsize == 8 else np.float32)[0] = factor
+    return vector
+
+
+def dropout_numbers(function: str, p: float, seed: int) -> tuple[int, int, int, float]:
+    """The two words of the key, the threshold, and the factor for what is kept."""
     if not 0 <= p < 1:
         raise ValueError(f"{function}: p must be at least 0 and less than 1, got {p}")
     if not 0 <= operator.index(seed) < 1 << 64:
         raise ValueError(f"{function}: seed must be from 0 to 2**64 - 1, got {seed}")
     threshold = min(round(p * 2**32), 2**32 - 1)
-    vector = np.array([seed & 0xFFFFFFFF, seed >> 32, threshold, 0], np.int64)
-    vector[3:].view(np.float64 if dtype.itemsize == 8 else np.float32)[0] = 1 / (1 - p)
-    return vector
+    return seed & 0xFFFFFFFF, seed >> 32, threshold, 1 / (1 - p)
 
 
 def _common_dtype(function: str, arrays: Sequence[Array]) -> tuple[np.dtype[Any], Kind]:

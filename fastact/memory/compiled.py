@@ -11,10 +11,8 @@ _MODULES = (
     "fastact.memory.recycler",
     "fastact.memory.layout",
     "fastact.cpu.threads",
-    "fastact.cpu.intrinsics",
     "fastact.cpu.layout",
 )
-#: The longest first, as in ``shared``.
 _NAMES = [
     "free",
     "malloc",

@@ -12,16 +12,13 @@ that looking for a header in front of whatever might be a block stays inside tha
 
 Nobody waits. The lock is held for some 20 ns; a thread that finds it taken for much longer (the
 system took its holder's CPU away, or the process was forked at that moment) maps and unmaps its
-blocks itself.
-
-Importing this module imports Numba.
+blocks itself. All values are integers (see ``fastact.cpu.integers``).
 """
 
 from __future__ import annotations
 
-from numba import types
-
-from fastact.cpu.intrinsics import (
+from fastact.cpu.threads import create_thread, larger, now, smaller, two_words
+from fastact.cpu.words import (
     atomic_add,
     atomic_load,
     atomic_store,
@@ -31,29 +28,11 @@ from fastact.cpu.intrinsics import (
     set_word,
     word,
 )
-from fastact.cpu.threads import compiled, create_thread, larger, now, smaller, two_words
 from fastact.memory import layout as p
-
-__all__ = ["SIGNATURES"]
-
-_int = types.int64
-SIGNATURES = {
-    "malloc": _int(_int, _int),
-    "calloc": _int(_int, _int, _int),
-    "realloc": _int(_int, _int, _int),
-    "free": _int(_int, _int, _int),
-    "trim": _int(_int, _int),
-    "hold": _int(_int),
-    "let_go": _int(_int),
-    "reaper": _int(_int),
-    "start_reaper": _int(_int),
-}
-
 
 # --- the lock -----------------------------------------------------------------------------------
 
 
-@compiled
 def locked(state):
     """Take the lock; False if it could not be had soon."""
     for _ in range(p.ATTEMPTS):
@@ -63,7 +42,6 @@ def locked(state):
     return False
 
 
-@compiled
 def unlock(state):
     atomic_store(state + 8 * p.LOCK, 0)
 
@@ -82,7 +60,6 @@ def let_go(state):
 # --- sizes --------------------------------------------------------------------------------------
 
 
-@compiled
 def class_of(size):
     """The class of blocks for ``size`` bytes."""
     bit = p.SMALLEST_BIT - 1
@@ -93,7 +70,6 @@ def class_of(size):
     return ((bit - p.SMALLEST_BIT + 1) << p.CLASSES_BIT) + larger(steps, 1) - 1
 
 
-@compiled
 def capacity_of(class_):
     """Bytes for data in blocks of a class."""
     bit = p.SMALLEST_BIT - 1 + (class_ >> p.CLASSES_BIT)
@@ -101,7 +77,6 @@ def capacity_of(class_):
     return (1 << bit) + (steps << (bit - p.CLASSES_BIT))
 
 
-@compiled
 def mapped_bytes(capacity):
     return (capacity + p.HEADER_BYTES + p.PAGE - 1) & -p.PAGE
 
@@ -109,7 +84,6 @@ def mapped_bytes(capacity):
 # --- blocks and the system ----------------------------------------------------------------------
 
 
-@compiled
 def is_block(pointer):
     """Whether the data at ``pointer`` are those of a block that was handed out."""
     if pointer & (p.PAGE - 1) != p.HEADER_BYTES:
@@ -117,21 +91,18 @@ def is_block(pointer):
     return word(pointer - p.HEADER_BYTES, p.MAGIC) == p.MAGIC_NUMBER ^ pointer
 
 
-@compiled
 def map_pages(state, nbytes):
     """The address of fresh pages, 0 if there are none."""
     flags = word(state, p.MAP_FLAGS)
-    address = call_c(word(state, p.MMAP), 0, nbytes, p.PROT_READ_WRITE, flags, -1, 0, 0, 0)
+    address = call_c(word(state, p.MMAP), 0, nbytes, p.PROT_READ_WRITE, flags, -1, 0)
     return 0 if address == -1 else address
 
 
-@compiled
 def unmap_pages(state, address, nbytes):
     if nbytes > 0:
-        call_c(word(state, p.MUNMAP), address, nbytes, 0, 0, 0, 0, 0, 0)
+        call_c(word(state, p.MUNMAP), address, nbytes)
 
 
-@compiled
 def fresh_block(state, capacity):
     """A new block, 0 if the system has no memory left."""
     nbytes = mapped_bytes(capacity)
@@ -146,14 +117,13 @@ def fresh_block(state, capacity):
             block = ((start + p.PAGE + p.HUGE_PAGE - 1) & -p.HUGE_PAGE) - p.PAGE
             unmap_pages(state, start, block - start)
             unmap_pages(state, block + nbytes, start + p.HUGE_PAGE - block)
-            call_c(word(state, p.MADVISE), block, nbytes, p.MADV_HUGEPAGE, 0, 0, 0, 0, 0)
+            call_c(word(state, p.MADVISE), block, nbytes, p.MADV_HUGEPAGE)
     if block != 0:
         set_word(block, p.CAPACITY, capacity)
         atomic_add(state + 8 * p.MAPPED, 1)
     return block
 
 
-@compiled
 def release(state, chain):
     """Unmap a chain of blocks."""
     while chain != 0:
@@ -166,7 +136,6 @@ def release(state, chain):
 # --- free blocks: with the lock held ------------------------------------------------------------
 
 
-@compiled
 def detach(state, block):
     """Take a free block out of both lists."""
     capacity = word(block, p.CAPACITY)
@@ -190,7 +159,6 @@ def detach(state, block):
     atomic_add(state + 8 * p.RETAINED_BLOCKS, -1)
 
 
-@compiled
 def attach(state, block, time):
     """Put a block into both lists."""
     capacity = word(block, p.CAPACITY)
@@ -214,7 +182,6 @@ def attach(state, block, time):
     atomic_add(state + 8 * p.RETAINED_BLOCKS, 1)
 
 
-@compiled
 def evict(state, room, before):
     """Detach the oldest blocks, until ``room`` bytes fit below the bound and the rest were freed
     later than ``before``; returns them as a chain."""
@@ -232,7 +199,6 @@ def evict(state, room, before):
     return chain
 
 
-@compiled
 def give_back(state, before):
     chain = 0
     if locked(state):
@@ -250,7 +216,6 @@ def trim(state, before):
 # --- what NumPy calls ---------------------------------------------------------------------------
 
 
-@compiled
 def retained_block(state, class_):
     """A free block of a class, 0 if there is none."""
     head = state + 8 * (p.FREE_LISTS + class_)
@@ -265,7 +230,6 @@ def retained_block(state, class_):
     return block
 
 
-@compiled
 def new_block(state, capacity):
     """A fresh block, if need be at the cost of all that are retained."""
     block = fresh_block(state, capacity)
@@ -275,7 +239,6 @@ def new_block(state, capacity):
     return block
 
 
-@compiled
 def handed_out(state, block):
     """The data of a block that is in use from now on; 0 if there is no block."""
     if block == 0:
@@ -287,21 +250,19 @@ def handed_out(state, block):
     return pointer
 
 
-@compiled
 def zero(state, block, size):
     """Zero the data of a recycled block."""
     data, beyond = block + p.HEADER_BYTES, block + p.PAGE
     rest = mapped_bytes(word(block, p.CAPACITY)) - p.PAGE
     memset, madvise = word(state, p.MEMSET), word(state, p.MADVISE)
     if size > word(state, p.ZERO_UP_TO):
-        call_c(memset, data, 0, p.PAGE - p.HEADER_BYTES, 0, 0, 0, 0, 0)
-        failed = call_c(madvise, beyond, rest, p.MADV_DONTNEED, 0, 0, 0, 0, 0) & 0xFFFFFFFF
+        call_c(memset, data, 0, p.PAGE - p.HEADER_BYTES)
+        failed = call_c(madvise, beyond, rest, p.MADV_DONTNEED) & 0xFFFFFFFF
         if failed == 0:  # it fails on locked memory
             return
-    call_c(memset, data, 0, size, 0, 0, 0, 0, 0)
+    call_c(memset, data, 0, size)
 
 
-@compiled
 def allocated(state, size):
     """Memory of this size, from NumPy's default allocator if it cannot be a block."""
     if size >= p.SMALLEST and size <= (1 << p.LARGEST_BIT):
@@ -312,7 +273,7 @@ def allocated(state, size):
         if block != 0:
             return handed_out(state, block)
     default = word(state, p.DEFAULT_MALLOC)
-    return call_c(default, word(state, p.DEFAULT_CONTEXT), size, 0, 0, 0, 0, 0, 0)
+    return call_c(default, word(state, p.DEFAULT_CONTEXT), size)
 
 
 def malloc(state, size):
@@ -333,20 +294,19 @@ def calloc(state, count, itemsize):
         if block != 0:
             return handed_out(state, block)
     default = word(state, p.DEFAULT_CALLOC)
-    return call_c(default, word(state, p.DEFAULT_CONTEXT), count, itemsize, 0, 0, 0, 0, 0)
+    return call_c(default, word(state, p.DEFAULT_CONTEXT), count, itemsize)
 
 
-@compiled
 def moved_block(state, block, old, capacity):
     """A block that is in use, with another capacity: the system moves pages, not what is in them.
 
     0 if that cannot be had; then the block is as it was.
     """
     function, nbytes = word(state, p.MREMAP), mapped_bytes(capacity)
-    moved = call_c(function, block, mapped_bytes(old), nbytes, p.MREMAP_MAYMOVE, 0, 0, 0, 0)
+    moved = call_c(function, block, mapped_bytes(old), nbytes, p.MREMAP_MAYMOVE)
     if moved == -1:
         give_back(state, p.END_OF_TIME)
-        moved = call_c(function, block, mapped_bytes(old), nbytes, p.MREMAP_MAYMOVE, 0, 0, 0, 0)
+        moved = call_c(function, block, mapped_bytes(old), nbytes, p.MREMAP_MAYMOVE)
     if moved == -1:
         return 0
     # The magic number holds for one address; handing out adds the new capacity.
@@ -359,7 +319,7 @@ def moved_block(state, block, old, capacity):
 def realloc(state, pointer, size):
     if not is_block(pointer):
         default = word(state, p.DEFAULT_REALLOC)
-        return call_c(default, word(state, p.DEFAULT_CONTEXT), pointer, size, 0, 0, 0, 0, 0)
+        return call_c(default, word(state, p.DEFAULT_CONTEXT), pointer, size)
     if size < 0 or size > (1 << p.LARGEST_BIT):
         return 0
     block = pointer - p.HEADER_BYTES
@@ -373,12 +333,11 @@ def realloc(state, pointer, size):
             return handed_out(state, moved)
     copy = allocated(state, size)
     if copy != 0:
-        call_c(word(state, p.MEMCPY), copy, pointer, smaller(old, size), 0, 0, 0, 0, 0)
+        call_c(word(state, p.MEMCPY), copy, pointer, smaller(old, size))
         take_back(state, block)
     return copy
 
 
-@compiled
 def take_back(state, block):
     """A block is in use no more."""
     capacity = word(block, p.CAPACITY)
@@ -408,7 +367,7 @@ def free(state, pointer, size):
         take_back(state, pointer - p.HEADER_BYTES)
         return 0
     default = word(state, p.DEFAULT_FREE)
-    return call_c(default, word(state, p.DEFAULT_CONTEXT), pointer, size, 0, 0, 0, 0, 0)
+    return call_c(default, word(state, p.DEFAULT_CONTEXT), pointer, size)
 
 
 # --- the reaper ---------------------------------------------------------------------------------
@@ -424,7 +383,7 @@ def reaper(state):
         set_word(timeout, 0, interval // 1_000_000_000)
         set_word(timeout, 1, interval % 1_000_000_000)
         futex, stop = word(state, p.FUTEX), state + 8 * p.STOP
-        call_c(word(state, p.SYSCALL), futex, stop, p.FUTEX_WAIT, 0, timeout, 0, 0, 0)
+        call_c(word(state, p.SYSCALL), futex, stop, p.FUTEX_WAIT, 0, timeout)
         if atomic_load(stop) == 0 and locked(state):
             chain = evict(state, 0, now(word(state, p.CLOCK_GETTIME)) - idle)
             if word(state, p.OLDEST) == 0:
@@ -438,12 +397,11 @@ def reaper(state):
     return 0
 
 
-@compiled
 def run_reaper(state):
     """Start the thread; the caller has set REAPER to STARTING with the lock held."""
     thread = state + 8 * p.REAPER_THREAD
     if word(thread, 0) != 0:
-        call_c(word(state, p.PTHREAD_JOIN), word(thread, 0), 0, 0, 0, 0, 0, 0, 0)
+        call_c(word(state, p.PTHREAD_JOIN), word(thread, 0), 0)
         set_word(thread, 0, 0)
     create, set_mask = word(state, p.PTHREAD_CREATE), word(state, p.PTHREAD_SIGMASK)
     if not create_thread(create, set_mask, thread, word(state, p.REAPER_FUNCTION), state):

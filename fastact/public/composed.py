@@ -51,7 +51,8 @@ def randomized(form: Form) -> Any:
             return ufunc(x, entry.mean(form.name, lower, upper), out, **keywords)
         x = np.asanyarray(x)
         drawn = entry.draw(form.name, lower, upper, rng, x.shape)
-        numbers = np.where(x > 0, 1.0, drawn).astype(_float_dtype(ufunc, x))
+        with np.errstate(invalid="ignore"):  # ml_dtypes compares NaN with a warning
+            numbers = np.where(x > 0, 1.0, drawn).astype(_float_dtype(ufunc, x))
         if noise is not None:
             if noise.shape != x.shape:
                 raise ValueError(

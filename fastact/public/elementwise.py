@@ -8,20 +8,20 @@ carries as ``.ufunc``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastact.catalogue import Activation, Form, Gated, Variants
-from fastact.catalogue.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
 from fastact.catalogue.entries import REQUIRED
 from fastact.cpu import loops
 from fastact.cpu.compiler import Unit
-from fastact.cpu.ufunc import Loop, Shape, make
 from fastact.public import shapes
 from fastact.public.define import constraints, default, define, names, select
 from fastact.public.documentation import documentation
+from fastact.public.kernels import elementwise_ufunc
 from fastact.public.made import Kernel, record
 
 __all__ = ["activation", "gated", "kernel_ufunc", "variants"]
@@ -128,26 +128,16 @@ def kernel_ufunc(
         own = which in ("forward", "backward")
         parameters = len(entry.parameters) if own else 0
         parameters += len(entry.derivative_parameters) if which == "backward" else 0
-    # Gradients are floating-point numbers, whatever x is.
-    integers = INTEGERS if forward and entry.keeps_integers else {}
-
-    def of(kind: Kind, dtype: np.dtype[Any], parameter: tuple[Kind, np.dtype[Any]] | None) -> Loop:
-        parameter_kind, parameter_dtype = parameter or (None, dtype)
-        operands = loops.Operands(
-            arrays, parameters, kind, parameter_kind, entry.weights, work.outputs
-        )
-        dtypes = (*[dtype] * arrays, *[parameter_dtype] * parameters, *[dtype] * work.outputs)
-        return Loop(dtypes, tuple(operands.kinds), parameters, lambda: work.loop(entry, operands))
-
-    made = [of(kind, np.dtype(char), None) for char, kind in (integers | FLOATS).items()]
-    bfloat16 = bfloat16_dtype()
-    if bfloat16 is not None:
-        # NumPy promotes bfloat16 with a Python float to float32, so parameters are taken as
-        # float64, which every number can be cast to safely, and rounded to float32.
-        double = (FLOATS["d"], np.dtype("d")) if parameters else None
-        made.append(of(BFLOAT16, bfloat16, double))
-        if entry.weights:
-            made.append(of(BFLOAT16, bfloat16, None))
-    ufunc = make(name, doc, Shape(arrays + parameters, work.outputs), made)
+    ufunc = elementwise_ufunc(
+        name,
+        doc,
+        functools.partial(work.loop, entry),
+        arrays,
+        parameters,
+        work.outputs,
+        # Gradients are floating-point numbers, whatever x is.
+        integers=forward and entry.keeps_integers,
+        weights=entry.weights,
+    )
     record(ufunc, Kernel(name, entry, which, arrays, parameters, work.outputs))
     return ufunc

@@ -7,7 +7,7 @@ import os
 import platform
 
 from fastact import loading, memory
-from fastact.cpu import compiler, machine, pool, target
+from fastact.cpu import archive, cache, llvm, machine, pool, target
 
 __all__ = ["configuration", "kernel_cache", "package_version", "show_config"]
 
@@ -30,6 +30,7 @@ def _configuration() -> dict[str, str]:
         f"(this process may use {machine.available_cpus()} CPUs)",
         "threading layer": pool.threading_layer(),
         "kernel cache": kernel_cache(),
+        "kernels in the package": _packaged(),
         "recycled memory": _recycled_memory(),
         "GPU": _gpu(),
     }
@@ -37,13 +38,23 @@ def _configuration() -> dict[str, str]:
 
 def kernel_cache() -> str:
     """Where compiled kernels are kept, and how many there are."""
-    directory = compiler.cache_directory()
-    kernels = sorted(directory.glob("*.o")) if directory.is_dir() else []
-    size = sum(path.stat().st_size for path in kernels)
+    directory, kernels = cache.directory(), cache.entries()
+    size = sum(entry.nbytes for entry in kernels)
     writable = os.access(next(p for p in (directory, *directory.parents) if p.exists()), os.W_OK)
     return (
-        f"{directory} ({len(kernels)} kernels, {size / 2**20:.1f} MiB"
-        f"{'' if writable else ', not writable'})"
+        f"{directory} ({len(kernels)} kernels, {size / 2**20:.1f} MiB of at most "
+        f"{cache.max_bytes() >> 20} MiB{'' if writable else ', not writable'})"
+    )
+
+
+def _packaged() -> str:
+    """Which kernels need no Numba to be compiled."""
+    version, kernels = archive.packaged()
+    if not kernels:
+        return "none: they are compiled with Numba"
+    usable = version == llvm.llvm_version()
+    return f"{kernels}, as IR of LLVM {version}" + (
+        "" if usable else f", which LLVM {llvm.llvm_version()} cannot use"
     )
 
 

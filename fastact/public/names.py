@@ -54,7 +54,7 @@ _ELSEWHERE = {
     "set_num_threads": "fastact.cpu.pool",
     "show_config": "fastact.public.environment",
 }
-MODULES = ["fused", "losses", "memory", "special"]
+MODULES = ["fused", "integrations", "losses", "memory", "objectives", "special"]
 
 NAMES = sorted({*FORMS, *OTHER_NAMES, *_ELSEWHERE, *MODULES})
 

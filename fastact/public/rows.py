@@ -210,7 +210,7 @@ def _parts(array: Array) -> list[Array]:
     return views
 
 
-def _known(total: str, *sums: Array) -> tuple[Array, Array]:
+def _known(total: str, *sums: Array) -> tuple[Array, Array | float]:
     """What ``result`` gets to know, from the sums of parts as ``rows.partial`` gives them."""
     if total == "sum":
         return _of_sums(total)(None, sums[0].sum(-1, keepdims=True), 0.0, None)
@@ -222,12 +222,12 @@ def _known(total: str, *sums: Array) -> tuple[Array, Array]:
     count = np.where(at_top, counts, 0).sum(-1, keepdims=True)
     if total == "logarithm":
         return _of_sums(total)(top, others, 0.0, count)
-    first, second = _of_sums(total)(top, others + count, 0.0, count)
-    return factors * first, factors * second  # terms are relative to the part's own top
+    # Terms are relative to their part's own top. NaN where the largest element is infinite.
+    return factors / (others + count + (top - top)), 0.0
 
 
 @functools.cache
-def _of_sums(total: str) -> Callable[..., tuple[Array, Array]]:
+def _of_sums(total: str) -> Callable[..., tuple[Array, Array | float]]:
     """What the kernels compute of sums, on arrays of float64."""
     body = textwrap.indent(known(total, wider=True), "    ")
     namespace: dict[str, Any] = {"log1p_of_sum": np.log1p}

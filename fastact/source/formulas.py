@@ -48,16 +48,19 @@ def derivative_of(entry: Activation) -> Formula:
     return Formula(entry.derivative, entry.derivative_parameters)
 
 
-def with_defaults(
-    entry: Activation, which: str, rounded: Callable[[float], Any] | None = None
-) -> Formula:
-    """An entry's "formula" or "derivative" as a function of the arrays alone."""
+def with_defaults(entry: Activation, which: str, dtype: str) -> Formula:
+    """An entry's "formula" or "derivative" as a function of arrays of this dtype alone."""
     constants = entry.parameters | (entry.derivative_parameters if which == "derivative" else {})
     simpler = getattr(entry, f"default_{which}", None) if constants else None
     if simpler is not None:
         return Formula(simpler)
-    if rounded is not None:
-        constants = {name: float(rounded(number)) for name, number in constants.items()}
+    if dtype.startswith(("int", "uint")):
+        # -1 of hardtanh, where there are no negative numbers, is as good as 0.
+        ends = np.iinfo(dtype)
+        constants = {name: min(max(n, ends.min), ends.max) for name, n in constants.items()}
+    if dtype == "float16":
+        # NumPy rounds parameters that are given to float16: the result must not depend on that.
+        constants = {name: float(np.float16(number)) for name, number in constants.items()}
     return Formula(getattr(entry, which), constants)
 
 

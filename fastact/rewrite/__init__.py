@@ -1,0 +1,1 @@
+"""``fastact rewrite``: NumPy idioms in source code, found and written with fastact."""
