@@ -15,19 +15,26 @@ import os as _os
 from typing import Any
 
 from fastact import loading as _loading
-from fastact.public import names as _names
 
 __version__ = "0.1.0"
-__all__ = [*_names.NAMES, "__version__"]
 
 
+# The catalogue is imported with the first name: Numba imports this package in every program that
+# compiles anything (see ``compiled``).
 def __getattr__(name: str) -> Any:
     with _loading.lock:
-        return globals().setdefault(name, _names.build(name))
+        from fastact.public import names
+
+        if name == "__all__":
+            return globals().setdefault(name, [*names.NAMES, "__version__"])
+        return globals().setdefault(name, names.build(name))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_names.NAMES})
+    with _loading.lock:
+        from fastact.public import names
+
+    return sorted({*globals(), *names.NAMES})
 
 
 if _os.environ.get("FASTACT_MEMORY"):

@@ -241,6 +241,12 @@ def log_softmax_backward(
     out: npt.NDArray[Any] | None = ...,
     **keywords: Any,
 ) -> Any: ...
+logsigmoid: np.ufunc
+def logsigmoid_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+logsigmoid_backward: np.ufunc
+from fastact import losses as losses
 def maxout(
     x: npt.ArrayLike,
     axis: int = ...,
@@ -415,6 +421,17 @@ def softsign_(
     x: npt.NDArray[Any],
 ) -> npt.NDArray[Any]: ...
 softsign_backward: np.ufunc
+sparse_plus: np.ufunc
+def sparse_plus_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+sparse_plus_backward: np.ufunc
+sparse_sigmoid: np.ufunc
+def sparse_sigmoid_(
+    x: npt.NDArray[Any],
+) -> npt.NDArray[Any]: ...
+sparse_sigmoid_backward: np.ufunc
+from fastact import special as special
 squared_relu: np.ufunc
 def squared_relu_(
     x: npt.NDArray[Any],

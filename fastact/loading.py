@@ -7,6 +7,9 @@ for ever: of a module that was being imported, of Numba or LLVM at work. So what
 The lock is taken before the import system's locks of modules, never while one of them is held: no
 module of this package takes it while it is imported. What a program imports by itself
 (``import fastact.fused``) holds no ``lock``; a fork waits for that, too.
+
+Once Numba is there, its own lock is taken before this one. Functions that it compiles may name
+ours, which then are loaded while it holds its lock; and what we load may have to be compiled.
 """
 
 from __future__ import annotations
@@ -20,11 +23,51 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import _bootstrap  # type: ignore[attr-defined]
+from typing import Any
 
 __all__ = ["at_fork", "held_here", "lock"]
 
+
+class _Lock:
+    """A lock that one thread may take several times; and Numba's before it, once there is one."""
+
+    def __init__(self) -> None:
+        self._own = threading.RLock()
+        self._before: list[Any] = []  # what was taken before it, each time
+
+    def acquire(self) -> None:
+        compilers = _lock_of_numba()
+        if compilers is not None:
+            compilers.acquire()
+        self._own.acquire()
+        self._before.append(compilers)
+
+    def release(self) -> None:
+        compilers = self._before.pop()
+        self._own.release()
+        if compilers is not None:
+            compilers.release()
+
+    def held_here(self) -> bool:
+        compilers = _lock_of_numba()
+        own: Any = self._own
+        return own._is_owned() or (compilers is not None and compilers.is_locked())
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _lock_of_numba() -> Any:
+    """The lock that Numba's compilers hold; None before Numba is imported."""
+    module = sys.modules.get("numba.core.compiler_lock")
+    return getattr(module, "global_compiler_lock", None)
+
+
 #: One lock: there is no order to get wrong.
-lock = threading.RLock()
+lock = _Lock()
 
 #: What first uses import.
 _PACKAGES = {"fastact", "llvmlite", "ml_dtypes", "numba", "numpy"}
@@ -36,8 +79,8 @@ _hooks: list[tuple[_Hook, _Hook, _Hook]] = []
 
 
 def held_here() -> bool:
-    """Whether this thread holds ``lock``."""
-    return lock._is_owned()  # type: ignore[attr-defined]
+    """Whether this thread holds ``lock`` or Numba's, so that another one would wait for it."""
+    return lock.held_here()
 
 
 def at_fork(before: _Hook, in_parent: _Hook, in_child: _Hook) -> None:

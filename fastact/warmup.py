@@ -17,7 +17,8 @@ from fastact.public import names
 __all__ = ["DTYPES", "FUNCTIONS", "compile_all", "units"]
 
 FUSED = "fused"
-FUNCTIONS = [*names.FUNCTIONS, FUSED]
+SPECIAL = "special"
+FUNCTIONS = [*names.FUNCTIONS, FUSED, SPECIAL]
 
 DTYPES = sorted({kind.name for kind in [*FLOATS.values(), *INTEGERS.values()]} | {"bfloat16"})
 
@@ -27,7 +28,7 @@ def units(functions: Sequence[str] = (), dtypes: Sequence[str] = ()) -> dict[str
 
     The driver and the recycling allocator come first. ``FUSED`` stands for the kernels of
     ``fastact.fused``, with ``bias_act`` for the other functions named, or for ReLU: for every
-    activation they would be a thousand.
+    activation they would be a thousand. ``SPECIAL`` are those of ``fastact.special``.
     """
     with loading.lock:
         return _units(functions, dtypes)

@@ -103,6 +103,14 @@ REFERENCES = {
         lambda x, s, o, a, b: slope(x, ((a < s * x + o) & (s * x + o < b), s)),
         ({}, {"slope": -0.75, "offset": 0.3, "min_val": -1, "max_val": 2}),
     ),
+    "sparse_plus": Reference(
+        lambda x: pieces(((x + 1) / 2) ** 2, (x <= -1, 0), (x >= 1, x)),
+        lambda x: pieces((x + 1) / 2, (x <= -1, 0), (x >= 1, 1)),
+    ),
+    "sparse_sigmoid": Reference(
+        lambda x: pieces((x + 1) / 2, (x <= -1, 0), (x >= 1, 1)),
+        lambda x: slope(x, ((x > -1) & (x < 1), 0.5)),
+    ),
 }
 
 # --- rows ---------------------------------------------------------------------------------------

@@ -127,6 +127,13 @@ def tanhshrink_rest(s: Any) -> Any:
     return ((x - mp.tanh(x)) / x**3 - mpf(1) / 3) / s if s else mpf(-2) / 15
 
 
+def erf_rest(s: Any) -> Any:
+    """(erf(x) / x - 2 / sqrt(pi)) / x^2, where s = x^2"""
+    x = mp.sqrt(s)
+    near = sum((-s) ** (k - 1) * -1 / mp.factorial(k) / (2 * k + 1) for k in range(1, 60))
+    return near * 2 / mp.sqrt(mp.pi) if s < 1 else (mp.erf(x) / x - 2 / mp.sqrt(mp.pi)) / s
+
+
 def mills(t: Any) -> Any:
     """Phi(-t) e^(t^2 / 2), Phi being the normal distribution's cumulative function"""
     return mp.erfc(t / mp.sqrt(2)) / 2 * mp.exp(t * t / 2)
@@ -321,6 +328,14 @@ def table() -> dict[str, dict[str, tuple[list[Any], Any]]]:
                 lambda s: s,
                 mpf(0),
                 mpf(1),
+                ulp / 16,
+            ),
+            "ERF": fitted(
+                erf_rest,
+                lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(s),
+                lambda s: s,
+                mpf(0),
+                mpf(1) / 4,
                 ulp / 16,
             ),
             "MILLS_NUMERATOR": (n, mills_error),

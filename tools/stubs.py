@@ -39,10 +39,12 @@ SPECIAL = {
     "get_num_threads": "def get_num_threads() -> int: ...",
     "fused": "from fastact import fused as fused",
     "integrations": "from fastact import integrations as integrations",
+    "losses": "from fastact import losses as losses",
     "memory": "from fastact import memory as memory",
     "objectives": "from fastact import objectives as objectives",
     "num_threads": "def num_threads(n: int) -> AbstractContextManager[None]: ...",
     "set_num_threads": "def set_num_threads(n: int) -> None: ...",
+    "special": "from fastact import special as special",
     "show_config": "def show_config() -> None: ...",
 }
 

@@ -502,6 +502,49 @@ class clipped_linear:
         return slope if (line > min_val) & (line < max_val) else 0
 
 
+@activation
+class sparse_plus:
+    """A ReLU with a parabola for a bend: 0, (x + 1)^2 / 4 between -1 and 1, then x.
+
+    Its derivative is ``sparse_sigmoid``.
+
+    >>> fa.sparse_plus(np.array([-2.0, 0.0, 3.0]))
+    array([0.  , 0.25, 3.  ])
+    """
+
+    reference = "the integral of sparsemax of two numbers, under the name in JAX and Keras"
+    idiom = "np.where(x <= -1, 0, np.where(x < 1, (x + 1) ** 2 / 4, x))"
+    backward_idiom = "grad * np.clip((x + 1) / 2, 0, 1)"
+
+    def formula(x):
+        half = 0.5 * (x + 1)
+        return 0 if x <= -1 else (x if x >= 1 else half * half)
+
+    def derivative(x):
+        return 0 if x <= -1 else (1 if x >= 1 else 0.5 * (x + 1))
+
+
+@activation
+class sparse_sigmoid:
+    """A line from 0 at x = -1 to 1 at x = 1, and constant beyond.
+
+    The derivative at -1 and 1 is 0.
+
+    >>> fa.sparse_sigmoid(np.array([-2.0, 0.0, 0.5]))
+    array([0.  , 0.5 , 0.75])
+    """
+
+    reference = "sparsemax of two numbers, under the name in JAX and Keras"
+    idiom = "np.clip((x + 1) / 2, 0, 1, out=out)"
+    backward_idiom = "grad * 0.5 * (np.abs(x) < 1)"
+
+    def formula(x):
+        return 0 if x <= -1 else (1 if x >= 1 else 0.5 * (x + 1))
+
+    def derivative(x):
+        return 0.5 if (x > -1) & (x < 1) else 0
+
+
 @joined
 class crelu:
     """Concatenated rectified linear unit: relu(x) and relu(-x), one after the other along an axis.
@@ -887,6 +930,7 @@ class log_sigmoid:
     array([-1000.,    -0.])
     """
 
+    aliases = ("logsigmoid",)
     reference = "the logarithm of sigmoid, under PyTorch's name"
     idiom = "-np.logaddexp(0, -x)"
     backward_idiom = "grad / (1 + np.exp(x))"

@@ -51,6 +51,13 @@ def log1p_of_sum(x: float) -> float:
     return math.log1p(x)
 
 
+def log1p_of_quotient(n: float, d: float) -> float:
+    """log(1 + n / d), for n >= 0 and d >= 0; where d is next to nothing, n is about 1"""
+    if d == 0:
+        return math.inf
+    return math.log(n) - math.log(d) if d < 1e-300 else math.log1p(n / d)
+
+
 def logistic(x: float) -> float:
     """1 / (1 + e^-x)"""
     return sigmoid_sum_times(x, 0.0, 1.0)
@@ -135,6 +142,26 @@ def _mills(t: float) -> float:
 def normal_tail_product(t: float) -> float:
     """t Phi(-t) for t >= 0, Phi being the normal distribution's cumulative function."""
     return exp_times(-t * t / 2, t * _mills(t)) if t < 1e3 else 0.0
+
+
+def normal_tail(t: float) -> float:
+    """Phi(-t) for t >= 0"""
+    return exp_times(-t * t / 2, _mills(t)) if t < 1e3 else 0.0 * (t if t != t else 1)
+
+
+def error_tail(x: float) -> float:
+    """erfc(x) for x >= 0"""
+    return math.erfc(x)
+
+
+def error_near(x: float) -> float:
+    """erf(x) for x between -1/2 and 1/2"""
+    return math.erf(x)
+
+
+def log_normal_tail(t: float) -> float:
+    """log(Phi(-t)) for t >= 0"""
+    return math.log(_mills(t)) - t * t / 2 if t < math.inf else -t
 
 
 def normal_slope(t: float) -> float:

@@ -13,8 +13,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from fastact.catalogue import Activation
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import Unit
@@ -26,6 +24,7 @@ from fastact.source.formulas import (
     functions_source,
     gated_backward_source,
     gated_source,
+    with_defaults,
 )
 
 __all__ = [
@@ -101,20 +100,9 @@ def _name(entry: Activation, operands: Operands) -> str:
 
 
 def _formula(entry: Activation, operands: Operands, which: str) -> Formula:
-    constants = entry.parameters | (entry.derivative_parameters if which == "derivative" else {})
-    if not constants or operands.parameters:
+    if operands.parameters:
         return Formula(getattr(entry, which))
-    simpler = getattr(entry, f"default_{which}")
-    if simpler is not None:
-        return Formula(simpler)
-    if operands.kind.is_integer:
-        # -1 of hardtanh, where there are no negative numbers, is as good as 0.
-        ends = np.iinfo(operands.kind.name)
-        constants = {name: min(max(n, ends.min), ends.max) for name, n in constants.items()}
-    if operands.kind.name == "float16":
-        # NumPy rounds parameters that are given to float16: the result must not depend on that.
-        constants = {name: float(np.float16(number)) for name, number in constants.items()}
-    return Formula(getattr(entry, which), constants)
+    return with_defaults(entry, which, operands.kind.name)
 
 
 def gated(entry: Activation, operands: Operands) -> Unit:

@@ -28,7 +28,7 @@ from fastact.source import elementary
 from fastact.source.formulas import Formula, call, functions_source
 from fastact.source.rows import known
 
-__all__ = ["BESIDE", "DOUBLE", "INDEX", "Source", "indented"]
+__all__ = ["BESIDE", "DOUBLE", "INDEX", "Source", "indented", "two_sum"]
 
 #: Bytes of the stack that short rows are copied to; together with the rest, less than a page.
 SHORT_BYTES = 2048
@@ -224,7 +224,7 @@ while start < n:
 {indented(values + self.terms(), 2)}
         part = plus_any_order(part, e)
         independent()
-{indented(_two_sum("total", "low", "A(part)"))}
+{indented(two_sum("total", "low", "A(part)"))}
     start = stop
 """
 
@@ -278,7 +278,7 @@ for q in range(8):
     count += load(counts, q)
     low += load(lows, q)
     added = load(totals, q)
-{indented(_two_sum("total", "low", "added"))}
+{indented(two_sum("total", "low", "added"))}
 """
 
     def add_to_lanes(self) -> str:
@@ -289,7 +289,7 @@ for q in range(8):
         return f"""\
 {count}total = load(totals, q)
 low = load(lows, q)
-{_two_sum("total", "low", "added")}store(totals, q, total)
+{two_sum("total", "low", "added")}store(totals, q, total)
 store(lows, q, low)
 """
 
@@ -433,7 +433,7 @@ for j in range(n):
         )
 
 
-def _two_sum(total: str, low: str, added: str) -> str:
+def two_sum(total: str, low: str, added: str) -> str:
     """Add to a total in two parts without loss."""
     return f"""\
 new = {total} + {added}

@@ -14,7 +14,7 @@ from fastact.catalogue.entries import REQUIRED, constrain, unknown_choice
 from fastact.public.checks import check_in_place
 from fastact.public.documentation import documentation
 
-__all__ = ["constraints", "default", "define", "in_place", "names", "select"]
+__all__ = ["constraints", "default", "define", "in_place", "names", "select", "signature"]
 
 
 def define(form: Form, body: str, doc: str, *, module: str, last: str, **namespace: Any) -> Any:
@@ -26,7 +26,7 @@ def define(form: Form, body: str, doc: str, *, module: str, last: str, **namespa
     defaults = {default(p.name): p.default for p in form.parameters if p.default is not REQUIRED}
     known = {"constrain": constrain, "unknown_choice": unknown_choice, "__name__": module}
     known |= {**namespace, **defaults}
-    exec(f"def {form.name}({_signature(form, last)}):\n{textwrap.indent(body, '    ')}", known)
+    exec(f"def {form.name}({signature(form, last)}):\n{textwrap.indent(body, '    ')}", known)
     function = known[form.name]
     function.__doc__ = doc
     for name, value in namespace.items():
@@ -48,7 +48,8 @@ def names(form: Form) -> str:
     return ", ".join(p.name for p in form.parameters if p.name in own)
 
 
-def _signature(form: Form, last: str) -> str:
+def signature(form: Form, last: str = "") -> str:
+    """Source of a form's arguments, ``out`` among them; ``last`` as in ``define``."""
     positional = [_declared(p) for p in form.parameters if not p.keyword_only]
     by_name = [_declared(p) for p in form.parameters if p.keyword_only]
     given = [*form.arrays, *positional]

@@ -22,6 +22,7 @@ from fastact.public import shapes
 from fastact.public.define import constraints, default, define, names, select
 from fastact.public.documentation import documentation
 from fastact.public.kernels import elementwise_ufunc
+from fastact.public.made import Kernel, record
 
 __all__ = ["activation", "gated", "kernel_ufunc", "variants"]
 
@@ -127,7 +128,7 @@ def kernel_ufunc(
         own = which in ("forward", "backward")
         parameters = len(entry.parameters) if own else 0
         parameters += len(entry.derivative_parameters) if which == "backward" else 0
-    return elementwise_ufunc(
+    ufunc = elementwise_ufunc(
         name,
         doc,
         functools.partial(work.loop, entry),
@@ -138,3 +139,5 @@ def kernel_ufunc(
         integers=forward and entry.keeps_integers,
         weights=entry.weights,
     )
+    record(ufunc, Kernel(name, entry, which, arrays, parameters, work.outputs))
+    return ufunc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from fastact.catalogue import (
     Variants,
 )
 from fastact.catalogue.entries import SUFFIXES
+from fastact.public.made import record
 
 __all__ = ["FORMS", "FUNCTIONS", "MODULES", "NAMES", "OTHER_NAMES", "build"]
 
@@ -52,7 +54,7 @@ _ELSEWHERE = {
     "set_num_threads": "fastact.cpu.pool",
     "show_config": "fastact.public.environment",
 }
-MODULES = ["fused", "integrations", "memory", "objectives"]
+MODULES = ["fused", "integrations", "losses", "memory", "objectives", "special"]
 
 NAMES = sorted({*FORMS, *OTHER_NAMES, *_ELSEWHERE, *MODULES})
 
@@ -69,11 +71,10 @@ def build(name: str) -> Any:
     if name not in FORMS:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")
     form = FORMS[name]
-    if form.which == "in_place":
-        from fastact.public.define import in_place
-
-        return in_place(form, build(form.entry.name))
-    return _maker(form)(form)
+    function = _in_place(form) if form.which == "in_place" else _maker(form)(form)
+    if inspect.isfunction(function):
+        record(function, form)
+    return function
 
 
 def _maker(form: Form) -> Callable[[Form], Any]:
@@ -82,6 +83,12 @@ def _maker(form: Form) -> Callable[[Form], Any]:
         module, name = "composed", "halves"
     made: Callable[[Form], Any] = getattr(importlib.import_module(f"fastact.public.{module}"), name)
     return made
+
+
+def _in_place(form: Form) -> Any:
+    from fastact.public.define import in_place
+
+    return in_place(form, build(form.entry.name))
 
 
 def _as_public(function: Any) -> Any:

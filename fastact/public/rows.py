@@ -23,7 +23,7 @@ from fastact.public.documentation import documentation
 from fastact.public.elementwise import kernel_ufunc
 from fastact.source.rows import known
 
-__all__ = ["largest", "rows"]
+__all__ = ["largest", "part_ufunc", "rows"]
 
 Array = npt.NDArray[Any]
 
@@ -110,6 +110,22 @@ LONG_ROW = 1 << 18
 PART = 8192
 
 
+@functools.cache
+def part_ufunc(formula: RowFormula) -> np.ufunc:
+    """What parts of rows add to the sums of a formula, as ``kernels.partial`` says."""
+    arrays = len(formula.inputs)
+    inputs = ",".join(["(n)"] * arrays)
+    sums = ("(),(),()", ".dd") if arrays == 1 else ("()", "d")
+    kept = ("(n),", ".") if formula.keeps_term else ("", "")
+    return _ufunc(
+        f"{formula.name}.part_ufunc",
+        f"{inputs}->{kept[0]}{sums[0]}",
+        "." * arrays + kept[1] + sums[1],
+        lambda kind: kernels.partial(formula, kind),
+        half=False,
+    )
+
+
 class _RowFunction:
     """The ufuncs of a formula of rows: of whole rows, and the two that long rows need."""
 
@@ -123,15 +139,7 @@ class _RowFunction:
             "." * (arrays + 1),
             lambda kind: kernels.whole(formula, kind),
         )
-        sums = ("(),(),()", ".dd") if arrays == 1 else ("()", "d")
-        kept = ("(n),", ".") if formula.keeps_term else ("", "")
-        self.part = _ufunc(
-            f"{name}.part_ufunc",
-            f"{inputs}->{kept[0]}{sums[0]}",
-            "." * arrays + kept[1] + sums[1],
-            lambda kind: kernels.partial(formula, kind),
-            half=False,
-        )
+        self.part = part_ufunc(formula)
         result = Activation(
             name=name, formula=formula.result, arrays=arrays, about=("of the sum", "what it lost")
         )

@@ -117,9 +117,20 @@ def log1p(x):
 def log1p_of_sum(x):
     total = 1 + x
     k = exponent(total)
-    fraction = x if x < 1 else mantissa(total) - 1
+    # A sum that is rounded up to 2 has the exponent 1.
+    fraction = x if total < 2 else mantissa(total) - 1
     result = fma(k, LN2_HIGH, log1p(fraction) + k * LN2_LOW)
     return result if x == x else x
+
+
+def log1p_of_quotient(n, d):
+    tiny = d < 1e-37
+    inside = 18446744073709551616.0 * d if tiny else d
+    z = n / inside
+    result = log1p_of_sum(z)
+    # log(2^64), by which the quotient is too small.
+    scaled = result + constant("44.3614195558364998027029") if tiny else result
+    return z if z == 1e999 else scaled
 
 
 def quotient(a, b, b_low):
@@ -165,6 +176,60 @@ def normal_tail_product(t):
     square = half * inside
     p = exp_fraction(square, product_low(half, inside, square))
     return scale(q + fma(q, p, fma(rest, p, rest)), exp_rounded(square))
+
+
+def normal_tail(t):
+    inside = MILLS_TOP if t > MILLS_TOP else t
+    b = fma(MILLS_SLOPE, inside, 2)
+    b_low = fma(MILLS_SLOPE, inside, 2 - b)
+    half = -0.5 * inside
+    square = half * inside
+    return mills_times(inside, 1, b, b_low, square, product_low(half, inside, square))
+
+
+def error_tail(x):
+    # 2 Phi(-t), where t = x sqrt(2), in two parts.
+    t = x * constant("1.41421356237309504880169")
+    beyond = t > MILLS_TOP
+    inside = MILLS_TOP if beyond else t
+    t_low = fma(
+        x,
+        constant_low("1.41421356237309504880169"),
+        product_low(x, constant("1.41421356237309504880169"), t),
+    )
+    b = fma(MILLS_SLOPE, inside, 2)
+    b_low = fma(MILLS_SLOPE, inside, 2 - b) + MILLS_SLOPE * (0 if beyond else t_low)
+    near = constant("0.70710678118654752440") * MILLS_TOP if beyond else x
+    square = -near * near
+    return mills_times(inside, 2, b, b_low, square, product_low(-near, near, square))
+
+
+def mills_times(t, y, b, b_low, square, low):
+    # y e^(square + low) u (1 + d), u being 1 / (b + b_low).
+    q = y / b
+    excess = fma(q, b_low, product_low(q, b, y))
+    rest = fma(q, mills_rest(t), -excess / b)
+    p = exp_fraction(square, low)
+    return scale(q + fma(q, p, fma(rest, p, rest)), exp_rounded(square))
+
+
+def error_near(x):
+    square = x * x
+    more = fma(square, polynomial(square, ERF), constant_low("1.12837916709551257389616"))
+    return fma(x, constant("1.12837916709551257389616"), x * more)
+
+
+def log_normal_tail(t):
+    inside = MILLS_TOP if t > MILLS_TOP else t
+    near = log1p_of_sum(fma(MILLS_SLOPE, inside, 1))
+    less = log1p(mills_rest(inside))
+    # Beyond, t sqrt(2 pi) over the asymptotic series of 1 - 1 / t^2 + ...
+    far = MILLS_TOP if t < MILLS_TOP else t
+    r = 1 / far / far
+    series = fma(fma(fma(fma(fma(-945, r, 105), r, -15), r, 3), r, -1), r, 1)
+    log = log1p_of_sum(constant("2.50662827463100050241577") * far / series - 1)
+    beyond = t > MILLS_TOP
+    return -((log if beyond else near) + fma(0.5 * t, t, 0 if beyond else -less))
 
 
 def normal_slope(t):

@@ -29,6 +29,7 @@ __all__ = [
     "gated_backward_source",
     "gated_source",
     "product",
+    "with_defaults",
 ]
 
 
@@ -45,6 +46,22 @@ def derivative_of(entry: Activation) -> Formula:
     if entry.derivative_parameters and entry.default_derivative and not entry.parameters:
         return Formula(entry.default_derivative)
     return Formula(entry.derivative, entry.derivative_parameters)
+
+
+def with_defaults(entry: Activation, which: str, dtype: str) -> Formula:
+    """An entry's "formula" or "derivative" as a function of arrays of this dtype alone."""
+    constants = entry.parameters | (entry.derivative_parameters if which == "derivative" else {})
+    simpler = getattr(entry, f"default_{which}", None) if constants else None
+    if simpler is not None:
+        return Formula(simpler)
+    if dtype.startswith(("int", "uint")):
+        # -1 of hardtanh, where there are no negative numbers, is as good as 0.
+        ends = np.iinfo(dtype)
+        constants = {name: min(max(n, ends.min), ends.max) for name, n in constants.items()}
+    if dtype == "float16":
+        # NumPy rounds parameters that are given to float16: the result must not depend on that.
+        constants = {name: float(np.float16(number)) for name, number in constants.items()}
+    return Formula(getattr(entry, which), constants)
 
 
 def functions_source(
