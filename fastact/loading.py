@@ -8,11 +8,15 @@ The lock is taken before the import system's locks of modules, never while one o
 module of this package takes it while it is imported. What a program imports by itself
 (``import fastact.fused``) holds no ``lock``; a fork waits for that, too.
 
-Once Numba is there, its own lock is taken before this one. Functions that it compiles may name
-ours, which then are loaded while it holds its lock; and what we load may have to be compiled.
+Numba has a lock of its own, which comes before this one: functions that it compiles may name ours,
+which then are loaded while it holds its lock. Whoever holds ``lock`` and has Numba compile
+something gives ``lock`` back for as long as another thread has Numba's (``numba_compiles``). A fork
+takes both.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 # It has hooks for forks of its own, and Numba imports it: were it imported while a fork waits here,
 # the hook for after the fork would be called, but not the one for before.
@@ -21,53 +25,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import _bootstrap  # type: ignore[attr-defined]
 from typing import Any
 
-__all__ = ["at_fork", "held_here", "lock"]
+__all__ = ["at_fork", "held_here", "lock", "numba_compiles"]
 
 
-class _Lock:
-    """A lock that one thread may take several times; and Numba's before it, once there is one."""
-
-    def __init__(self) -> None:
-        self._own = threading.RLock()
-        self._before: list[Any] = []  # what was taken before it, each time
-
-    def acquire(self) -> None:
-        compilers = _lock_of_numba()
-        if compilers is not None:
-            compilers.acquire()
-        self._own.acquire()
-        self._before.append(compilers)
-
-    def release(self) -> None:
-        compilers = self._before.pop()
-        self._own.release()
-        if compilers is not None:
-            compilers.release()
-
-    def held_here(self) -> bool:
-        compilers = _lock_of_numba()
-        own: Any = self._own
-        return own._is_owned() or (compilers is not None and compilers.is_locked())
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-def _lock_of_numba() -> Any:
-    """The lock that Numba's compilers hold; None before Numba is imported."""
-    module = sys.modules.get("numba.core.compiler_lock")
-    return getattr(module, "global_compiler_lock", None)
-
-
-#: One lock: there is no order to get wrong.
-lock = _Lock()
+lock = threading.RLock()
 
 #: What first uses import.
 _PACKAGES = {"fastact", "llvmlite", "ml_dtypes", "numba", "numpy"}
@@ -80,7 +45,39 @@ _hooks: list[tuple[_Hook, _Hook, _Hook]] = []
 
 def held_here() -> bool:
     """Whether this thread holds ``lock`` or Numba's, so that another one would wait for it."""
-    return lock.held_here()
+    compilers = _lock_of_numba()
+    return _own()._is_owned() or (compilers is not None and compilers._is_owned())
+
+
+@contextlib.contextmanager
+def numba_compiles() -> Iterator[None]:
+    """While it lasts, this thread has Numba's lock.
+
+    If another one has it, that may wait for ``lock``, which this one may hold: it is given back
+    until Numba's is free. So what is loaded may have been loaded by somebody else meanwhile.
+    """
+    compilers = _lock_of_numba()
+    if not compilers.acquire(blocking=False):
+        held = _own()._release_save() if _own()._is_owned() else None
+        compilers.acquire()
+        if held is not None:
+            _own()._acquire_restore(held)
+    try:
+        yield
+    finally:
+        compilers.release()
+
+
+def _own() -> Any:
+    """``lock`` with the methods that ``threading.Condition`` uses."""
+    return lock
+
+
+def _lock_of_numba() -> Any:
+    """The lock that Numba's compilers hold; None before Numba is imported."""
+    module = sys.modules.get("numba.core.compiler_lock")
+    compilers = getattr(module, "global_compiler_lock", None)
+    return None if compilers is None else compilers._lock
 
 
 def at_fork(before: _Hook, in_parent: _Hook, in_child: _Hook) -> None:
@@ -107,15 +104,34 @@ def _imported_elsewhere() -> bool:
     return bool(owners & sys._current_frames().keys() - {threading.get_ident()})
 
 
+#: Locks that a fork has taken, in this order.
+_taken: list[Any] = []
+
+
+def _take() -> None:
+    compilers = _lock_of_numba()
+    locks = [lock] if compilers is None else [compilers, lock]
+    for each in locks:
+        each.acquire()
+    _taken[:] = locks  # another thread may want to fork at the same time
+
+
+def _give_back() -> None:
+    for each in reversed(_taken.copy()):
+        each.release()
+
+
 def _before() -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    lock.acquire()
-    while _imported_elsewhere() and time.monotonic() < deadline:
-        lock.release()  # who imports may need it
+    _take()
+    while (_imported_elsewhere() or (len(_taken) == 1 and _lock_of_numba())) and (
+        time.monotonic() < deadline
+    ):
+        _give_back()  # who imports may need them
         try:
             time.sleep(0.001)
         finally:  # also after Ctrl-C: the process forks all the same
-            lock.acquire()
+            _take()
     for before, _, _ in _hooks:
         before()
 
@@ -123,13 +139,13 @@ def _before() -> None:
 def _in_parent() -> None:
     for _, in_parent, _ in reversed(_hooks):
         in_parent()
-    lock.release()
+    _give_back()
 
 
 def _in_child() -> None:
     for _, _, in_child in reversed(_hooks):
         in_child()
-    lock.release()
+    _give_back()
 
 
 if hasattr(os, "register_at_fork"):

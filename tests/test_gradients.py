@@ -52,6 +52,11 @@ EXACT = {
     "tanhshrink_rest": lambda s: (
         ((mp.sqrt(s) - mp.tanh(mp.sqrt(s))) / (mp.sqrt(s) * s) - mp.mpf(1) / 3) / s
     ),
+    "log1p_of_quotient": lambda n, d: mp.log1p(n / d),
+    "normal_tail": lambda t: mp.ncdf(-t),
+    "error_tail": mp.erfc,
+    "error_near": mp.erf,
+    "log_normal_tail": lambda t: mp.log(mp.ncdf(-t)),
 }
 FORMULAS = formulas()
 

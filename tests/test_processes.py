@@ -75,7 +75,7 @@ FIRST_USES = [
     "fa.softmax(x.reshape(100, -1))",
     "from fastact import memory; memory.stats()",
     "fa.gelu_backward(x, x)",
-    "import fastact.public.rows; fastact.public.rows.log_softmax(x.reshape(100, -1))",
+    "import fastact.public.rows; fa.log_softmax(x.reshape(100, -1))",
     "fa.show_config()",
     "import ml_dtypes; fa.leaky_relu(x.astype(ml_dtypes.bfloat16), 0.2)",
     "fa.glu(x), fa.prelu_(x[None], 0.25), fa.get_num_threads()",

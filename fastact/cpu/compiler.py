@@ -85,6 +85,8 @@ def load(unit: Unit) -> int:
     with lock:
         if unit.symbol not in _addresses:
             code, file = _made(unit, notice.compiling())
+            if unit.symbol in _addresses:  # while this thread waited for Numba
+                return _addresses[unit.symbol]
             if file:
                 with contextlib.suppress(OSError):  # then the next process compiles it again
                     file.write(code)

@@ -19,12 +19,14 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
+from fastact import loading
+
 __all__ = ["ir_text"]
 
 
 def ir_text(function: Callable[..., Any], signature: Any, symbol: str) -> str:
     """LLVM IR that defines ``function`` under the name ``symbol``, with C's calling convention."""
-    with global_compiler_lock, _without_code():
+    with loading.numba_compiles(), global_compiler_lock, _without_code():
         # error_model: without it every division carries a branch for ZeroDivisionError, and the
         # loop stays scalar.
         compiled = njit(  # type: ignore[call-overload]
