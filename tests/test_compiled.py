@@ -62,7 +62,11 @@ def compiled(source, **names):
 
 
 @pytest.mark.parametrize("dtype", only(["float32"], ["float32", "float64"]))
-@pytest.mark.parametrize("name", only(QUICK, FORMS))
+@pytest.mark.parametrize(
+    "name",
+    # Numba takes seconds for each.
+    [*QUICK, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in FORMS if n not in QUICK)],
+)
 def test_every_function(name, dtype):
     form = FORMS[name]
     arrays = arrays_of(form, dtype)
@@ -215,8 +219,8 @@ def test_numba_and_our_own_loading_do_not_wait_for_each_other():
     def load():
         with loading.lock:
             loading_one.set()
-            with global_compiler_lock:
-                pass
+            with loading.numba_compiles():
+                assert loading.held_here()
 
     other = threading.Thread(target=load)
     with global_compiler_lock:
