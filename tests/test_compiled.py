@@ -61,7 +61,9 @@ def compiled(source, **names):
     return numba.njit(known["f"]), known["f"]
 
 
-@pytest.mark.parametrize("dtype", only(["float32"], ["float32", "float64"]))
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("float64", marks=pytest.mark.exhaustive)]
+)
 @pytest.mark.parametrize(
     "name",
     # Numba takes seconds for each.
