@@ -26,7 +26,7 @@ from fastact.cpu.compiler import Unit
 from fastact.cpu.loops import unit_of_source
 from fastact.source import elementary
 from fastact.source.formulas import Formula, call, functions_source
-from fastact.source.rows import known
+from fastact.source.totals import known
 
 __all__ = ["BESIDE", "DOUBLE", "INDEX", "Source", "indented", "two_sum"]
 

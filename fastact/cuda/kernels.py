@@ -40,7 +40,7 @@ from fastact.source.formulas import (
     gated_source,
 )
 from fastact.source.random import philox
-from fastact.source.rows import known
+from fastact.source.totals import known
 
 __all__ = [
     "IN_FLIGHT",

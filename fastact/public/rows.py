@@ -21,7 +21,7 @@ from fastact.public.checks import check_out
 from fastact.public.define import define
 from fastact.public.documentation import documentation
 from fastact.public.elementwise import kernel_ufunc
-from fastact.source.rows import known
+from fastact.source.totals import known
 
 __all__ = ["largest", "part_ufunc", "rows"]
 
