@@ -163,7 +163,11 @@ class _RowFunction:
         for views in zip(*map(_parts, [*arrays, *kept]), strict=True):
             found = self.part(*views)
             sums.append(found[len(kept) :] if len(arrays) == 1 else (found,))
-        totals = [np.concatenate(pieces, axis=-1).astype("d") for pieces in zip(*sums, strict=True)]
+        # There are few of them: wider numbers cost nothing, where there are any.
+        wide = np.longdouble
+        totals = [
+            np.concatenate(pieces, axis=-1).astype(wide) for pieces in zip(*sums, strict=True)
+        ]
         high, low = _known(self.formula.total, *totals)
         # The second part is what the first has lost to rounding.
         first = high.astype(out.dtype)
