@@ -852,6 +852,7 @@ def test_bench(capsys, monkeypatch):
         ["relu", "backward", "float32"],
         ["bias_act", "out", "float32"],
         ["bias_act", "backward", "float32"],
+        ["relu_stats", "out", "float32"],
         ["prelu_weight", "backward", "float32"],
     ]
     assert main(["bench", "relu", "--device", "cuda", "--gap", "sleep"]) == 2

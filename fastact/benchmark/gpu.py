@@ -17,6 +17,7 @@ import numpy as np
 
 from fastact.benchmark.cases import Case, available
 from fastact.benchmark.timing import numbers
+from fastact.fused import ActivationStats
 
 __all__ = [
     "LIBRARIES",
@@ -146,7 +147,7 @@ def _contender(
     if more is None:
         return None
     names = {name: to_device(array) for name, array in names.items()} | case.subject.parameters
-    names |= more
+    names |= more | {"stats": ActivationStats()}
     return eval(f"lambda: ({statement})", names), lambda: to_host(names["out"])
 
 
