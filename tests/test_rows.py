@@ -115,8 +115,9 @@ def test_few_long_rows(name, shape, dtype, monkeypatch):
     assert taken == [name, f"{name}_backward"]
     whole = getattr(fa, name).ufunc(x, axis=axis)
     whole_limit = 2 if FUSED else 3
+    # Of float64 numbers a part's terms are rounded once more.
     wider = np.finfo(np.longdouble).nmant > np.finfo(dtype).nmant
-    limit = whole_limit if wider else 4
+    limit = whole_limit if dtype == "float32" else whole_limit + 0.5 if wider else 4
     right = REFERENCES[name][0](wide(x), axis)
     assert ulps(y, right).max() <= limit
     assert ulps(whole, right).max() <= whole_limit
