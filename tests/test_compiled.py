@@ -114,6 +114,7 @@ def test_numbers():
     assert_same(in_float32(np.float32(0.7)), np.asarray(fa.silu(np.float32(0.7))))
 
 
+@pytest.mark.thorough
 def test_loops_that_run_in_parallel():
     source = """
     def f(x, out):
@@ -127,6 +128,7 @@ def test_loops_that_run_in_parallel():
     assert_same(numba.njit(parallel=True)(plain)(x, np.empty_like(x)), right)
 
 
+@pytest.mark.thorough
 def test_other_decorators():
     x = RNG.normal(0, 2, 100)
     vectorized = numba.vectorize(lambda x: fa.leaky_relu(x, 0.1))

@@ -47,6 +47,7 @@ def in_function(body: str, head: str = "def f(x):") -> str:
 # --- every rule ---------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.pattern)
 @pytest.mark.parametrize(
     "dtypes", only([["float32"]], [["float32"], [*FLOATS, *INTEGERS]]), ids=len
