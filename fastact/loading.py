@@ -59,9 +59,11 @@ def numba_compiles() -> Iterator[None]:
     compilers = _lock_of_numba()
     if not compilers.acquire(blocking=False):
         held = _own()._release_save() if _own()._is_owned() else None
-        compilers.acquire()
-        if held is not None:
-            _own()._acquire_restore(held)
+        try:
+            compilers.acquire()
+        finally:  # also after Ctrl-C, or whoever holds it would release what is not taken
+            if held is not None:
+                _own()._acquire_restore(held)
     try:
         yield
     finally:
