@@ -237,6 +237,8 @@ def test_gelu_names_its_approximations():
         fa.gelu(np.ones(3), "erf")
     with pytest.raises(ValueError, match="gelu_backward: approximate must be"):
         fa.gelu_backward(np.ones(3), np.ones(3), approximate=None)
+    with pytest.raises(ValueError, match=r"got ndarray \(an output is given as out=\)"):
+        fa.gelu(np.ones(3), np.ones(3))
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])

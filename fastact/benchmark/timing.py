@@ -89,23 +89,30 @@ class Contender:
         return self._loop(itertools.repeat(None, calls))
 
     def calibrate(self) -> None:
-        """Find out how many calls take about a millisecond."""
-        if self.copies is None:
-            seconds = min(self.run(1) for _ in range(5))
-            if seconds < SAMPLE_SECONDS:
-                self.calls = max(1, round(SAMPLE_SECONDS / 4 / seconds))
-                seconds = min(self.run(self.calls) for _ in range(3)) / self.calls
-            self.calls = max(1, round(SAMPLE_SECONDS / seconds))
+        """Find out how many calls, or rounds over the copies, take about a millisecond."""
+        once = self.run if self.copies is None else self._rounds
+        seconds = min(once(1) for _ in range(5))
+        if seconds < SAMPLE_SECONDS:
+            self.calls = max(1, round(SAMPLE_SECONDS / 4 / seconds))
+            seconds = min(once(self.calls) for _ in range(3)) / self.calls
+        self.calls = max(1, round(SAMPLE_SECONDS / seconds))
 
     def sample(self) -> float:
         """Seconds of one call among others like it."""
         if self.copies is None:
             self.run(self.calls)
             return self.run(self.calls) / self.calls
-        self.restore()
-        self._loop(self.copies)
-        seconds = sum(self._loop(self.copies) for _ in range(APPLICATIONS - 1))
-        return seconds / ((APPLICATIONS - 1) * len(self.copies))
+        self._rounds(self.calls)
+        return self._rounds(self.calls) / (self.calls * (APPLICATIONS - 1) * len(self.copies))
+
+    def _rounds(self, rounds: int) -> float:
+        """Seconds that calls on all copies take, without those that follow putting data back."""
+        seconds = 0.0
+        for _ in range(rounds):
+            self.restore()
+            self._loop(self.copies or ())
+            seconds += sum(self._loop(self.copies or ()) for _ in range(APPLICATIONS - 1))
+        return seconds
 
     def single(self) -> float:
         """Seconds of one call alone."""
@@ -316,11 +323,15 @@ def _period(seed: int) -> Array:
 
 def check(case: Case, contenders: dict[str, Contender]) -> None:
     """Raise ValueError if timed calls did not write what NumPy's idiom gives."""
-    tolerance = {"float64": 1e-10, "float32": 1e-4}.get(case.dtype, 2e-2)
+    # PyTorch's hardsigmoid has a sixth in float32 for its float64 gradients.
+    tolerance = {"float64": 1e-6, "float32": 1e-4}.get(case.dtype, 2e-2)
     results = {name: contender.result() for name, contender in contenders.items()}
     expected = results.get("numpy", next(iter(results.values())))
     for name, result in results.items():
-        close = np.allclose(_some(result), _some(expected), rtol=tolerance, atol=tolerance)
+        wanted = _some(expected)
+        # What cancels in a sum has errors as large as its largest terms'.
+        size = max(1.0, np.abs(wanted).max(initial=0.0))
+        close = np.allclose(_some(result), wanted, rtol=tolerance, atol=tolerance * size)
         if not close or np.isnan(result).any():
             raise ValueError(f"{case}: the result of {name} is wrong")
 

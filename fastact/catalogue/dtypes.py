@@ -37,6 +37,11 @@ class Kind:
         return np.dtype(self.storage).itemsize
 
     @functools.cached_property
+    def bits(self) -> Kind:
+        """Elements as they are stored, with nothing to convert."""
+        return Kind(self.name, self.storage, self.storage)
+
+    @functools.cached_property
     def is_integer(self) -> bool:
         return np.dtype(self.compute).kind in "iu"
 

@@ -321,7 +321,9 @@ def unknown_choice(function: str, parameter: str, known: Iterable[str], given: A
     """The error where a parameter is none of the ``known`` names."""
     *others, last = map(repr, known)
     names = f"{', '.join(others)} or {last}"
-    return ValueError(f"{function}: {parameter} must be {names}, got {given!r}")
+    got = repr(given) if isinstance(given, str) else type(given).__name__
+    hint = " (an output is given as out=)" if hasattr(given, "__array_interface__") else ""
+    return ValueError(f"{function}: {parameter} must be {names}, got {got}{hint}")
 
 
 class Gated(Entry):

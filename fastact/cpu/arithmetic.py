@@ -279,3 +279,23 @@ def _to_bfloat16(builder: Any, x: Any, short: Any) -> Any:
     is_number = builder.fcmp_ordered("ord", x, x)
     rounded = builder.select(is_number, nearest, quiet)
     return builder.trunc(builder.lshr(rounded, constant(wide, 16)), short)
+
+
+def compared_halves(builder: Any, operator: str, a: Any, b: Any, infinity: int) -> Any:
+    """A comparison of half-precision numbers by their bits; false where one is NaN.
+
+    ``infinity``: the bits of that number, which tell float16 and bfloat16 apart.
+    """
+
+    def magnitude(x: Any) -> Any:
+        return builder.and_(x, constant(x.type, 0x7FFF))
+
+    def ordered(x: Any) -> Any:
+        sign = builder.ashr(x, constant(x.type, 15))
+        return builder.sub(builder.xor(magnitude(x), sign), sign)
+
+    def is_number(x: Any) -> Any:
+        return builder.icmp_unsigned("<=", magnitude(x), constant(x.type, infinity))
+
+    holds = builder.icmp_signed(operator, ordered(a), ordered(b))
+    return builder.and_(holds, builder.and_(is_number(a), is_number(b)))

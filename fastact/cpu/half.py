@@ -1,4 +1,4 @@
-"""float16 and bfloat16 to and from float32, in branch-free integer arithmetic.
+"""float16 and bfloat16 to and from float32, in branch-free integer arithmetic, and comparisons.
 
 bfloat16 is the upper half of a float32. float16 has a conversion instruction on AArch64 and, as the
 extension F16C, on x86-64 since 2012; kernels for older or generic x86-64 use the two ``portable``
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import float32, njit, uint16, uint32
+from numba import boolean, float32, njit, uint16, uint32
+from numba.extending import intrinsic
 
+from fastact.cpu.arithmetic import compared_halves, constant
 from fastact.cpu.intrinsics import (
     float16_to_float32,
     float32_bits,
@@ -73,3 +75,33 @@ _HAS_CONVERSION = "f16c" in traits()
 
 load_float16: Any = float16_to_float32 if _HAS_CONVERSION else portable_load_float16
 store_float16: Any = float32_to_float16 if _HAS_CONVERSION else portable_store_float16
+
+# --- on the bits --------------------------------------------------------------------------------
+
+_INFINITIES = {"float16": 0x7C00, "bfloat16": 0x7F80}
+
+
+def choices(dtype: str) -> dict[str, Any]:
+    """What the source of a formula that only chooses may call (see ``source.choices``)."""
+
+    def comparison(operator: str) -> Any:
+        @intrinsic
+        def compare(typingctx, a, b):  # type: ignore[no-untyped-def]
+            def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                a, b = arguments
+                return compared_halves(builder, operator, a, b, _INFINITIES[dtype])
+
+            return boolean(uint16, uint16), codegen
+
+        return compare
+
+    @intrinsic
+    def negative(typingctx, x):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (x,) = arguments
+            return builder.xor(x, constant(x.type, 0x8000))
+
+        return uint16(uint16), codegen
+
+    names = {"less": "<", "less_or_equal": "<=", "greater": ">", "greater_or_equal": ">="}
+    return {"negative": negative} | {name: comparison(op) for name, op in names.items()}

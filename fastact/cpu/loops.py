@@ -17,6 +17,7 @@ from fastact.catalogue import Activation
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import Unit
 from fastact.cpu.target import traits
+from fastact.source.choices import choices_source
 from fastact.source.formulas import (
     Formula,
     backward_source,
@@ -67,19 +68,20 @@ class Operands:
 
 def forward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(x, *parameters)``."""
-    functions = functions_source(
-        operands.kind.compute, wide=_wide(), value=_formula(entry, operands, "formula")
-    )
-    return _unit(f"{_name(entry, operands)}-{operands.kind.name}", functions, operands)
+    name = f"{_name(entry, operands)}-{operands.kind.name}"
+    formula = _formula(entry, operands, "formula")
+    functions = functions_source(operands.kind.compute, wide=_wide(), value=formula)
+    return _choices(name, formula, operands) or _unit(name, functions, operands)
 
 
 def backward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = grad * derivative(x, *parameters)``, 0 where the derivative is 0."""
     known = entry.parameters | entry.derivative_parameters
     parameters = [*known] if operands.parameters else []
+    name = f"{_name(entry, operands)}_backward-{operands.kind.name}"
     derivative = _formula(entry, operands, "derivative")
     functions = backward_source(derivative, parameters, operands.kind.compute, _wide())
-    return _unit(f"{_name(entry, operands)}_backward-{operands.kind.name}", functions, operands)
+    return _choices(name, derivative, operands, True) or _unit(name, functions, operands)
 
 
 def backward_from_output(entry: Activation, operands: Operands) -> Unit:
@@ -134,6 +136,25 @@ def _unit(name: str, functions: str, operands: Operands) -> Unit:
     # Polynomials make a formula long.
     text = f"{functions}\n{_loop(operands, interleaved='fma(' in functions)}"
     return unit_of_source(name, text, operands.kinds, kind.compute)
+
+
+def _choices(name: str, formula: Formula, operands: Operands, slope: bool = False) -> Unit | None:
+    """The loop on stored bits; None unless it is one of a half type that only chooses."""
+    kind = operands.kind
+    if not kind.store or operands.parameter_kind not in (None, kind):
+        return None
+    functions = choices_source(formula, kind, slope)
+    if not functions:
+        return None
+    operands = dataclasses.replace(operands, kind=kind.bits, parameter_kind=None)
+
+    def comparisons() -> dict[str, Any]:
+        from fastact.cpu import half
+
+        return half.choices(kind.name)
+
+    text = f"{functions}\n{_loop(operands, interleaved=False)}"
+    return unit_of_source(name, text, operands.kinds, kind.bits.compute, more=comparisons)
 
 
 def _together(functions: str) -> int:

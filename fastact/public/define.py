@@ -78,7 +78,10 @@ def select(form: Form, table: str) -> str:
     """Source that takes from ``table`` what the form's only parameter, a choice, stands for."""
     (choice,) = form.parameters
     return (
-        f"chosen = {table}.get({choice.name})\n"
+        f"try:\n"
+        f"    chosen = {table}.get({choice.name})\n"
+        f"except TypeError:\n"
+        f"    chosen = None\n"
         f"if chosen is None:\n"
         f"    raise unknown_choice('{form.name}', '{choice.name}', {table}, {choice.name})\n"
     )

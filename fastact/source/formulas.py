@@ -24,6 +24,7 @@ __all__ = [
     "Formula",
     "backward_source",
     "call",
+    "called",
     "derivative_of",
     "functions_source",
     "gated_backward_source",
@@ -84,9 +85,9 @@ def _add_function(functions: dict[str, str], formula: Formula, name: str, typed:
     tree = ast.parse(textwrap.dedent(inspect.getsource(formula.function))).body[0]
     assert isinstance(tree, ast.FunctionDef)
     for node in ast.walk(tree):
-        called = typed.elementary(node.id) if isinstance(node, ast.Name) else None
-        if inspect.isfunction(called) and called.__name__ not in functions:
-            _add_function(functions, Formula(called), called.__name__, typed)
+        used = typed.elementary(node.id) if isinstance(node, ast.Name) else None
+        if inspect.isfunction(used) and used.__name__ not in functions:
+            _add_function(functions, Formula(used), used.__name__, typed)
     tree.name = name
     tree.decorator_list = [ast.Name("formula", ast.Load())]
     tree.args.defaults = []
@@ -126,7 +127,7 @@ class _Typed(ast.NodeTransformer):
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         test, body, orelse = map(self.visit, (node.test, node.body, node.orelse))
-        return _called("select", test, self.typed(body), self.typed(orelse))
+        return called("select", test, self.typed(body), self.typed(orelse))
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         function = ast.unparse(node.func)
@@ -138,11 +139,11 @@ class _Typed(ast.NodeTransformer):
             numbers = [
                 ast.parse(repr(part), mode="eval").body for part in PIECES[ast.unparse(name)]
             ]
-            return _called(function, *(self.typed(self.visit(x)) for x in operands), *numbers)
+            return called(function, *(self.typed(self.visit(x)) for x in operands), *numbers)
         if function == "either":
             condition, near, far, *operands = node.args
             typed = [self.typed(self.visit(x)) for x in operands]
-            return _called(function, self.visit(condition), near, far, *typed)
+            return called(function, self.visit(condition), near, far, *typed)
         if function in ("constant", "constant_low"):
             (digits,) = (ast.literal_eval(argument) for argument in node.args)
             high = float(self.round(digits))
@@ -154,16 +155,17 @@ class _Typed(ast.NodeTransformer):
         return node
 
     def typed(self, value: ast.expr) -> ast.Call:
-        return _called(self.type_name, value)
+        return called(self.type_name, value)
 
     def polynomial(self, x: ast.expr, coefficients: list[float]) -> ast.expr:
         result: ast.expr = self.typed(ast.Constant(coefficients[-1]))
         for c in reversed(coefficients[:-1]):
-            result = _called("fma", result, x, self.typed(ast.Constant(c)))
+            result = called("fma", result, x, self.typed(ast.Constant(c)))
         return result
 
 
-def _called(function: str, *arguments: ast.expr) -> ast.Call:
+def called(function: str, *arguments: ast.expr) -> ast.Call:
+    """The tree of a call."""
     return ast.Call(ast.Name(function, ast.Load()), list(arguments), [])
 
 
