@@ -15,7 +15,7 @@ from typing import Any
 
 from fastact.cpu.target import cpu_features, cpu_name
 
-__all__ = ["SYMBOL", "llvm_version", "link", "machine_code", "portable_ir"]
+__all__ = ["SYMBOL", "assembly", "llvm_version", "link", "machine_code", "portable_ir"]
 
 #: The function's name in IR.
 SYMBOL = "fastact"
@@ -94,11 +94,20 @@ def machine_code(ir: bytes, symbol: str, vectorize: bool) -> bytes:
 
     Without loops over arrays there is nothing to ``vectorize``, and it takes half the time.
     """
+    return _optimized(ir, symbol, vectorize, "emit_object")
+
+
+def assembly(ir: bytes, symbol: str) -> str:
+    """The same of loops, for people to read."""
+    return _optimized(ir, symbol, True, "emit_assembly")
+
+
+def _optimized(ir: bytes, symbol: str, vectorize: bool, emit: str) -> Any:
     module = _llvm().parse_assembly(ir.decode())
     module.get_function(SYMBOL).name = symbol
     machine = _target_machine(cpu_name(), cpu_features())
     _optimize(module, machine, 3 if vectorize else 2, vectorize)
-    return machine.emit_object(module)
+    return getattr(machine, emit)(module)
 
 
 def link(code: bytes, symbol: str) -> int:
