@@ -310,3 +310,11 @@ def test_wrong_calls():
     for dtype in ("F", "O", "g"):
         with pytest.raises(TypeError):
             fa.softmax(np.ones((2, 2), dtype))
+
+
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_results_lie_in_memory_as_their_operands_do(axis, order):
+    x = np.ones((3, 4, 5), np.float32, order=order)
+    for result in (fa.softmax(x, axis), fa.log_softmax_backward(x, x, axis)):
+        assert result.strides == x.strides
