@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided
 
 from fastact.catalogue import Activation, Form, Largest, RowFormula, Rows
 from fastact.catalogue.dtypes import Kind, float_dtypes
@@ -172,7 +171,7 @@ class _RowFunction:
         if out is None:
             out = np.empty_like(arrays[0])
         with np.errstate(all="ignore"):
-            self._by_parts([np.moveaxis(a, axis, -1) for a in arrays], np.moveaxis(out, axis, -1))
+            self._by_parts([a.swapaxes(axis, -1) for a in arrays], out.swapaxes(axis, -1))
         return out
 
     def _by_parts(self, arrays: list[Array], out: Array) -> None:
@@ -225,11 +224,10 @@ def _splits(arrays: tuple[Any, ...], axis: int, out: Array | None) -> bool:
 def _parts(array: Array) -> list[Array]:
     """Views of an array with its last axis in parts: those of full length, and the last one."""
     *others, length = array.shape
-    *steps, step = array.strides
     count, rest = divmod(length, PART)
-    views = [as_strided(array, (*others, count, PART), (*steps, step * PART, step))]
+    views = [array[..., : length - rest].reshape(*others, count, PART)]
     if rest:
-        views.append(array[..., np.newaxis, count * PART :])
+        views.append(array[..., np.newaxis, length - rest :])
     return views
 
 
