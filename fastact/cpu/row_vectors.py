@@ -18,24 +18,18 @@ __all__ = ["VectorSource"]
 
 #: Of a vector of float32.
 LANES = 16
-#: In rows that are worked on together, at most.
-ELEMENTS = 4096
 #: Vectors of rows side by side that are worked on at once.
 TOGETHER = 4
 
 
 class VectorSource(Source):
     limit = LANES
+    groups_rows = True
 
     @property
     def rest(self) -> str:
         """What stands for elements that are not there: their terms are 0."""
         return "T(-INFINITY)" if self.has_top else "T(0)"
-
-    @property
-    def keeps_in_out(self) -> bool:
-        """Whether terms are stored where results will be; those of half types would lose digits."""
-        return self.keeps_term and not self.kind.store
 
     def functions(self) -> str:
         """With those of vectors; they are called with a tuple, and ``v_`` before their names."""
@@ -72,37 +66,6 @@ class VectorSource(Source):
 
     # --- contiguous rows -------------------------------------------------------------------------
 
-    def sequences(self) -> str:
-        """Rows that fit into the core's own cache together, so that they share some steps."""
-        head, results = self.sequence_head(), self.sequence_results()
-        if self.partial:
-            return f"for r in range(rows):\n{indented(head + self.store_partial('r'))}\n"
-        return f"""\
-height = {ELEMENTS} // n
-height = 1 if height < 1 else ({LANES} if height > {LANES} else height)
-for begin in range(0, rows, height):
-    stop = rows if rows < begin + height else begin + height
-    for r in range(begin, stop):
-{indented(head, 2)}
-        {"store(tops, r - begin, top)" if self.has_top else ""}
-        store(totals, r - begin, total)
-        store(counts, r - begin, count)
-    for i in range(stop - begin):
-        total = load(totals, i)
-        low = A(0)
-        count = load(counts, i)
-        {"top = load(tops, i)" if self.has_top else ""}
-{indented(self.known(), 2)}
-        store(firsts, i, first)
-        store(counts, i, second)
-        eight_wide()
-    for r in range(begin, stop):
-        first = load(firsts, r - begin)
-        second = load(counts, r - begin)
-        {"top = load(tops, r - begin)" if self.has_top else ""}
-{indented(results, 2)}
-"""
-
     def sequence_head(self) -> str:
         """From a row to its ``top``, ``total`` and ``count``."""
 
@@ -130,9 +93,6 @@ count = {"v_sum(counts_of)" if self.counts else "T(0)"}
             return self.write(self.result(lambda k: self.read(k, a_part), "top"), a_part)
 
         return self.pointers() + self.passed(result)
-
-    def pointers(self) -> str:
-        return "".join(f"p{k} = shifted(a{k}, r * s{k})\n" for k in self.long)
 
     def read(self, k: int, a_part: bool) -> str:
         if a_part:
