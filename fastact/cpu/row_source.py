@@ -32,6 +32,10 @@ __all__ = ["BESIDE", "DOUBLE", "INDEX", "Source", "indented", "two_sum"]
 
 #: Bytes of the stack that short rows are copied to; together with the rest, less than a page.
 SHORT_BYTES = 2048
+#: The longest rows of half types that are copied: each copy is a conversion, one by one. Time with
+#: 64 / with 16, softmax of rows of 17, 32, 33, 64, 100, 500: float16 1.3, 2.3, 1.9, 3.0, 1.6, 1.7,
+#: bfloat16 0.74, 1.04, 0.76, 1.15, 1.7, 1.9 (the last two because terms are kept on the stack).
+SHORT_HALVES = 16
 #: Rows side by side that are worked on at once.
 BESIDE = {"float32": 128, "float64": 64}
 #: Contiguous rows that are worked on together, at most, and their elements. What becomes of their
@@ -63,8 +67,10 @@ class Source:
         self.counts = self.has_top and (self.partial or formula.total == "logarithm")
         self.keeps_term = formula.keeps_term
         compute = kind.compute
+        #: Numbers that the stack has room for, from each input.
+        self.room = SHORT_BYTES // (4 if compute == "float32" else 8) // len(self.inputs)
         if not self.limit:
-            self.limit = SHORT_BYTES // (8 * (4 if compute == "float32" else 8)) // len(self.inputs)
+            self.limit = SHORT_HALVES if kind.store else self.room // 8
         #: Operands that have rows.
         self.long = [*self.inputs]
         if self.keeps_term or not self.partial:
@@ -74,7 +80,7 @@ class Source:
         compute = self.kind.compute
         form = "partial" if self.partial else "rows"
         beside = BESIDE[compute]
-        arrays = {f"new_tile{k}": (compute, 8 * self.limit) for k in self.inputs}
+        arrays = {f"new_tile{k}": (compute, self.room) for k in self.inputs}
         arrays |= {f"new_{name}": (compute, beside) for name in ("tops", "counts", "firsts")}
         arrays |= {f"new_{name}": ("float64", beside) for name in ("totals", "lows")}
         functions = self.functions()
@@ -177,12 +183,35 @@ else:
         return "def loop(args, dimensions, steps, data):\n" + indented(body)
 
     def sequences(self) -> str:
-        """Contiguous rows; those that fit into the core's own cache together share some steps."""
-        head, results = self.sequence_head(), self.sequence_results()
+        """Contiguous rows."""
+        in_out = f"p{self.out}" if self.keeps_in_out else ""
         if self.partial:
+            head = self.sequence_head(in_out)
             return f"for r in range(rows):\n{indented(head + self.store_partial('r'))}\n"
-        if not self.groups_rows:
-            return f"for r in range(rows):\n{indented(head + self.known() + results)}\n"
+        if in_out:
+            return self.one_by_one(in_out)
+        # Of half types, only float32 holds the terms.
+        if self.keeps_term:
+            return f"""\
+if n <= {self.room}:
+    tile0 = new_tile0()
+{indented(self.one_by_one("tile0"))}
+else:
+{indented(self.together())}
+"""
+        # Time one by one / together, rows of 65, 100, 256, 1000, 5000 float32: log_softmax 1.36,
+        # 1.35, 1.15, 1.01, 1.01; its gradient 1.07, 1.23, 1.27, 1.28, 1.29; but softmax 1.0, 1.07,
+        # 0.95, 0.79, 0.9, and its gradient in float64, which has no exponential, 0.7 to 0.9.
+        return self.together() if "fma(" in self.functions() else self.one_by_one("")
+
+    def one_by_one(self, kept: str) -> str:
+        """Each row from its elements to its results; terms are ``kept`` where that points to."""
+        steps = self.sequence_head(kept) + self.known() + self.sequence_results(kept)
+        return f"for r in range(rows):\n{indented(steps)}\n"
+
+    def together(self) -> str:
+        """Rows that fit into the core's own cache together share some steps."""
+        head, results = self.sequence_head(), self.sequence_results()
         # The first numbers of these arrays may be in use for the lanes of a row.
         return f"""\
 height = {GROUP_ELEMENTS} // n
@@ -212,16 +241,6 @@ for begin in range(0, rows, height):
 """
 
     @property
-    def groups_rows(self) -> bool:
-        """Whether contiguous rows are worked on together.
-
-        Time one by one / together, rows of 65, 100, 256, 1000, 5000 float32: log_softmax 1.36, 1.35,
-        1.15, 1.01, 1.01; its gradient 1.07, 1.23, 1.27, 1.28, 1.29; but softmax 1.0, 1.07, 0.95,
-        0.79, 0.9, and its gradient in float64, which has no exponential, 0.7 to 0.9.
-        """
-        return not self.keeps_in_out and "fma(" in self.functions()
-
-    @property
     def keeps_in_out(self) -> bool:
         """Whether terms are stored where results will be; those of half types would lose digits."""
         return self.keeps_term and not self.kind.store
@@ -229,13 +248,10 @@ for begin in range(0, rows, height):
     def pointers(self) -> str:
         return "".join(f"p{k} = shifted(a{k}, r * s{k})\n" for k in self.long)
 
-    def sequence_head(self) -> str:
+    def sequence_head(self, kept: str = "") -> str:
         """From a contiguous row to its ``top``, ``total``, ``low`` and ``count``."""
         values = self.values(lambda k: self.value(f"load(p{k}, i)"))
-        if self.has_top:
-            total = self.totals_with_top(values, self.keeps_in_out)
-        else:
-            total = self.block_totals(values)
+        total = self.totals_with_top(values, kept) if self.has_top else self.block_totals(values)
         # What is left of a row is shorter than a vector: the last elements once more.
         top = f"""\
 top = T(-INFINITY)
@@ -248,14 +264,14 @@ for i in range(n - 16, n):
 """
         return f"{self.pointers()}{top if self.has_top else ''}{total}"
 
-    def sequence_results(self) -> str:
+    def sequence_results(self, kept: str = "") -> str:
         values = self.values(lambda k: self.value(f"load(p{k}, i)"))
-        if self.keeps_in_out:
-            values = f"x0 = load(p{self.out}, i)\n"
+        if kept:
+            values = f"x0 = load({kept}, i)\n"
         return f"""\
 {self.pointers()}\
 for i in range(n):
-{indented(values + self.results(self.keeps_in_out))}
+{indented(values + self.results(bool(kept)))}
     store(p{self.out}, i, {self.stored("y")})
     independent()
 """
@@ -280,15 +296,14 @@ while start < n:
     start = stop
 """
 
-    def totals_with_top(self, values: str, keeps_term: bool) -> str:
+    def totals_with_top(self, values: str, kept: str) -> str:
         """The total of terms with an exponential: of float32 in one sum, of float64 in lanes.
 
         The last elements are loaded again where what is left of a row is shorter than a vector; in
         place, those that were replaced by their terms are masked.
         """
-        out = self.out
-        kept = f"store(p{out}, i, e)\n" if keeps_term else ""
-        kept_new = kept.replace("e)", f"select(new, e, load(p{out}, i)))")
+        keep = f"store({kept}, i, e)\n" if kept else ""
+        keep_new = f"store({kept}, i, select(new, e, load({kept}, i)))\n" if kept else ""
         masked = f"new = i >= whole\n{values}x0 = select(new, x0, T(-INFINITY))\n{self.terms()}"
         if self.kind.compute == "float32":
             add = "total = plus_any_order(total, added)\n"
@@ -299,11 +314,11 @@ low = A(0)
 count = T(0)
 whole = n & -16
 for i in range(whole):
-{indented(values + self.terms() + kept + add)}
+{indented(values + self.terms() + keep + add)}
     eight_wide_twice()
 if whole < n:
     for i in range(n - 16, n):
-{indented(masked + kept_new + add, 2)}
+{indented(masked + keep_new + add, 2)}
         eight_wide_twice()
 """
         return f"""\
@@ -316,12 +331,12 @@ whole = n & -8
 for base in range(0, whole, 8):
     for q in range(8):
         i = base + q
-{indented(values + self.terms() + kept + self.add_to_lanes(), 2)}
+{indented(values + self.terms() + keep + self.add_to_lanes(), 2)}
         eight_wide()
 if whole < n:
     for q in range(8):
         i = n - 8 + q
-{indented(masked + kept_new + self.add_to_lanes(), 2)}
+{indented(masked + keep_new + self.add_to_lanes(), 2)}
         eight_wide()
 total = A(0)
 low = A(0)
@@ -436,7 +451,7 @@ for j in range(n):
         {end}
 """
         values = self.values(read)
-        kept = write("e") if keeps_term else ""
+        keep = write("e") if keeps_term else ""
         load_top = "top = load(tops, q)\n" if self.has_top else ""
         head = f"""\
 for q in range({width}):
@@ -448,7 +463,7 @@ for q in range({width}):
 {top if self.has_top else ""}
 for j in range(n):
     for q in range({width}):
-{indented(values + load_top + self.terms() + kept + self.add_to_lanes(), 2)}
+{indented(values + load_top + self.terms() + keep + self.add_to_lanes(), 2)}
         {end}
 for q in range({width}):
     total = load(totals, q)

@@ -24,7 +24,6 @@ TOGETHER = 4
 
 class VectorSource(Source):
     limit = LANES
-    groups_rows = True
 
     @property
     def rest(self) -> str:
@@ -66,7 +65,10 @@ class VectorSource(Source):
 
     # --- contiguous rows -------------------------------------------------------------------------
 
-    def sequence_head(self) -> str:
+    def sequences(self) -> str:
+        return super().sequences() if self.partial else self.together()
+
+    def sequence_head(self, kept: str = "") -> str:
         """From a row to its ``top``, ``total`` and ``count``."""
 
         def term(a_part: bool) -> str:
@@ -88,7 +90,7 @@ low = A(0)
 count = {"v_sum(counts_of)" if self.counts else "T(0)"}
 """
 
-    def sequence_results(self) -> str:
+    def sequence_results(self, kept: str = "") -> str:
         def result(a_part: bool) -> str:
             return self.write(self.result(lambda k: self.read(k, a_part), "top"), a_part)
 
