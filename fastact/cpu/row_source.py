@@ -55,6 +55,8 @@ class Source:
 
     #: Rows of the short form are at most so long; 0: as many as fit.
     limit = 0
+    #: Part of the name.
+    form = "rows"
 
     def __init__(self, formula: RowFormula, kind: Kind, outputs: list[Kind], partial: bool) -> None:
         self.formula, self.kind, self.partial = formula, kind, partial
@@ -78,7 +80,7 @@ class Source:
 
     def unit(self) -> Unit:
         compute = self.kind.compute
-        form = "partial" if self.partial else "rows"
+        form = "partial" if self.partial else self.form
         beside = BESIDE[compute]
         arrays = {f"new_tile{k}": (compute, self.room) for k in self.inputs}
         arrays |= {f"new_{name}": (compute, beside) for name in ("tops", "counts", "firsts")}

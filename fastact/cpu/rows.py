@@ -6,12 +6,13 @@ from fastact.catalogue import RowFormula
 from fastact.catalogue.dtypes import Kind
 from fastact.cpu.compiler import Unit
 from fastact.cpu.loops import unit_of_source
+from fastact.cpu.row_middle import MiddleSource, MiddleVectorSource
 from fastact.cpu.row_source import BESIDE, DOUBLE, INDEX, Source, indented
 from fastact.cpu.row_vectors import VectorSource
 from fastact.cpu.target import traits
 from fastact.source.formulas import call
 
-__all__ = ["DOUBLE", "INDEX", "maxout", "maxout_backward", "partial", "whole"]
+__all__ = ["DOUBLE", "INDEX", "maxout", "maxout_backward", "middle", "partial", "whole"]
 
 
 def whole(formula: RowFormula, kind: Kind) -> Unit:
@@ -31,10 +32,19 @@ def partial(formula: RowFormula, kind: Kind) -> Unit:
     return _source(kind)(formula, kind, outputs, partial=True).unit()
 
 
+def middle(formula: RowFormula, kind: Kind) -> Unit:
+    """The same for many small matrices of rows side by side (see ``row_middle``)."""
+    source = MiddleVectorSource if _wide(kind) else MiddleSource
+    return source(formula, kind, [kind], partial=False).unit()
+
+
 def _source(kind: Kind) -> type[Source]:
+    return VectorSource if _wide(kind) else Source
+
+
+def _wide(kind: Kind) -> bool:
     """Explicit vectors where they have 512 bits and a sum needs no more than float64."""
-    wide = "avx512" in traits() and kind.compute == "float32"
-    return VectorSource if wide else Source
+    return "avx512" in traits() and kind.compute == "float32"
 
 
 # --- maxout ---------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from fastact.cpu import masks
 from fastact.fused import plans
 from fastact.fused.statistics import ActivationStats
 from fastact.public import shapes
+from fastact.public.checks import as_they_are
 from fastact.source import fused as source
 
 __all__ = [
@@ -670,7 +671,7 @@ def _flat(function: str, given: Mapping[str, npt.ArrayLike], out: Any) -> list[A
     if type(first) is np.ndarray:
         dtype, shape = first.dtype, first.shape
         known = dtype.char in FLOATS and dtype.isnative
-        if known and plans.as_they_are(arrays, dtype, shape, out):
+        if known and as_they_are(arrays, dtype, shape, out):
             return [*arrays, np.empty(shape, dtype) if out is None else out]
     return _Call(function, given, None).matrices(*given, out=out, contiguous=True)
 

@@ -13,9 +13,10 @@ from fastact.catalogue import Activation
 from fastact.catalogue.dtypes import FLOATS, Kind, float_dtypes
 from fastact.cpu import blocks, layout
 from fastact.cpu.ufunc import Blocks, Loop, Shape, make
+from fastact.public.checks import as_they_are
 from fastact.source.fused import FusedKernel
 
-__all__ = ["Maker", "Plan", "as_they_are", "make_ufuncs", "maker", "plan", "run", "run_flat"]
+__all__ = ["Maker", "Plan", "make_ufuncs", "maker", "plan", "run", "run_flat"]
 
 Array = npt.NDArray[Any]
 #: Makes a kernel for a dtype.
@@ -119,33 +120,6 @@ class Plan:
         ):
             return None
         return known.call(False, [*arrays, vector], shape, out)
-
-
-def as_they_are(arrays: Sequence[Any], dtype: np.dtype[Any], shape: Any, out: Any) -> bool:
-    """Whether kernels can take arrays without copies: of one dtype object and shape, contiguous,
-    and, unless ``out`` is None, apart from that, or the very same.
-    """
-    owned = False
-    if out is not None:
-        if type(out) is not np.ndarray or out.dtype is not dtype or out.shape != shape:
-            return False
-        flags = out.flags
-        if not flags.carray:
-            return False
-        owned = flags.owndata
-    for array in arrays:
-        if array is out:
-            continue
-        if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
-            return False
-        flags = array.flags
-        if not (flags.c_contiguous and flags.aligned):
-            return False
-        if out is None or (owned and flags.owndata):
-            continue
-        if np.may_share_memory(array, out):
-            return False
-    return True
 
 
 #: Length of the vector of zeros that is kept for each dtype.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from fastact.cpu import rows as kernels
 from fastact.cpu.compiler import Unit
 from fastact.cpu.ufunc import Loop, Shape, make
 from fastact.public import shapes
-from fastact.public.checks import check_out
+from fastact.public.checks import as_they_are, check_out
 from fastact.public.define import define
 from fastact.public.documentation import documentation
 from fastact.public.elementwise import kernel_ufunc
@@ -40,12 +41,16 @@ if type({first}) is ndarray and not keywords:
         result = of_long_rows(({arrays},), axis, out)
         if result is not None:
             return result
-    if out is None and axis != -1:
-        out = output({arrays})
+    if axis != -1:
+        if out is None:
+            out = output({arrays})
+        if {first}.ndim > 2 and in_the_middle(({arrays},), axis, out):
+            return out
 return ufunc({arrays}, out, axis=axis, **keywords)"""
     names = {"ndarray": np.ndarray, "LONG_ROW": LONG_ROW, "of_long_rows": made.of_long_rows}
-    names |= {"output": made.output}
+    names |= {"output": made.output, "in_the_middle": made.in_the_middle}
     names |= {"ufunc": made.ufunc, "part_ufunc": made.part, "result_ufunc": made.result}
+    names |= {"middle_ufunc": made.middle}
     return define(form, body, documentation(form), module="fastact", last="**keywords", **names)
 
 
@@ -102,6 +107,12 @@ def _ufunc(
     return make(name, doc, Shape.of(signature), [of(dtype, kind) for dtype, kind in own])
 
 
+# --- rows side by side --------------------------------------------------------------------------
+
+#: With so many, where an axis has others before it, all are the business of one call. Two threads,
+#: (64, 100, 49) float32 along axis 1: 1.2 to 2 times faster.
+FEW_SIDE_BY_SIDE, MANY_SIDE_BY_SIDE = 8, 1024
+
 # --- long rows ----------------------------------------------------------------------------------
 
 #: The driver hands out whole rows. Where an array has at most FEW_ROWS rows, of at least LONG_ROW
@@ -142,6 +153,12 @@ class _RowFunction:
             "." * (arrays + 1),
             lambda kind: kernels.whole(formula, kind),
         )
+        self.middle = _ufunc(
+            f"{name}.middle_ufunc",
+            f"{inputs},()->(n)",
+            f"{'.' * arrays}l.",
+            lambda kind: kernels.middle(formula, kind),
+        )
         self.part = part_ufunc(formula)
         result = Activation(
             name=name, formula=formula.result, arrays=arrays, about=("of the sum", "what it lost")
@@ -163,6 +180,23 @@ class _RowFunction:
         except TypeError:
             return None  # said better by the ufunc
         return np.empty_like(first, dtype)
+
+    def in_the_middle(self, arrays: tuple[Any, ...], axis: int, out: Array | None) -> bool:
+        """Whether the axis has some before it, and few after it, and ``out`` is done.
+
+        NumPy calls a loop for each index of those before: calls that are too short to be shared.
+        """
+        first = arrays[0]
+        shape: tuple[int, ...] = first.shape
+        axis = shapes.axis_number("", axis, shape)
+        rows = math.prod(shape[axis + 1 :])
+        if axis == 0 or not FEW_SIDE_BY_SIDE <= rows <= MANY_SIDE_BY_SIDE or not first.size:
+            return False
+        if out is None or not as_they_are(arrays, first.dtype, shape, out):
+            return False
+        flat = (math.prod(shape[:axis]), shape[axis] * rows)
+        self.middle(*(a.reshape(flat) for a in arrays), rows, out.reshape(flat))
+        return True
 
     def of_long_rows(self, arrays: tuple[Any, ...], axis: int, out: Array | None) -> Any:
         """The result, computed by parts; None if these are not few long rows."""
