@@ -23,10 +23,10 @@ pytestmark = pytest.mark.thorough
 def test_a_tutorial_runs(script, tmp_path):
     pytest.importorskip("matplotlib")
     pytest.importorskip("sklearn")
-    settings = environment(MPLBACKEND="Agg", MPLCONFIGDIR=tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script], env=settings, capture_output=True, text=True
-    )
+    # Matrix products as small as these lose by threads where other tests run.
+    settings = environment(MPLBACKEND="Agg", MPLCONFIGDIR=tmp_path, OPENBLAS_NUM_THREADS=1)
+    command = [sys.executable, "-W", "error", script.name]
+    done = subprocess.run(command, cwd=TUTORIALS, env=settings, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 

@@ -27,6 +27,9 @@ LINE = 20
 #: Lie over white and over black alike. What a colour says is always said by words, too.
 BLUE, ORANGE, GREEN, NONE = "#2f7ed8", "#d9730d", "#2e9e5b", "none"
 
+#: Exponents.
+X, K = "\N{MODIFIER LETTER SMALL X}", "\N{MODIFIER LETTER SMALL K}"
+
 Point = tuple[float, float]
 
 
@@ -314,7 +317,7 @@ def accuracy() -> Drawing:
         "the nearer one.",
         520,
     )
-    d.text(16, 26, "one polynomial for all of e^x", anchor="start", bold=True)
+    d.text(16, 26, f"one polynomial for all of e{X}", anchor="start", bold=True)
     log2 = math.log(2)
     left, right, bottom, top = 40, 540, 250, 44
     low, high = -3.5 * log2, 1.5 * log2
@@ -338,7 +341,7 @@ def accuracy() -> Drawing:
             f"k = {k}".replace("-", "\N{MINUS SIGN}"),
             letters=SMALL,
         )
-    d.text(56, 84, "e^x = 2^k (1 + p)", anchor="start")
+    d.text(56, 84, f"e{X} = 2{K} (1 + p)", anchor="start")
     d.text(56, 108, "k: x / log 2, rounded", anchor="start", letters=SMALL)
     d.text(56, 128, "r = x \N{MINUS SIGN} k log 2, in two steps", anchor="start", letters=SMALL)
     d.text(
@@ -348,7 +351,7 @@ def accuracy() -> Drawing:
         anchor="start",
         letters=SMALL,
     )
-    d.text(56, 168, "2^k: an addition to the exponent's bits", anchor="start", letters=SMALL)
+    d.text(56, 168, f"2{K}: an addition to the exponent's bits", anchor="start", letters=SMALL)
 
     d.text(16, 318, "what an ulp is", anchor="start", bold=True)
     y, step = 390, 104
@@ -400,11 +403,11 @@ def memory() -> Drawing:
             d.box(x + 4, 80 + 28 * j, 56, 24, color=BLUE)
     d.text(420, 64, "eight classes for", anchor="start", letters=SMALL)
     d.text(420, 82, "each power of two", anchor="start", letters=SMALL)
-    d.arrow((206, 80), (206, 176), color=GREEN)
-    d.arrow((58, 176), (58, 140), color=ORANGE)
+    d.arrow((234, 92), (250, 92), (250, 176), color=GREEN)
+    d.arrow((14, 176), (14, 92), (30, 92), color=ORANGE)
     d.box(120, 176, 172, 50, "new array: gets", "what was freed last", color=GREEN, letters=SMALL)
     d.box(10, 176, 100, 50, "freed: to", "the front", color=ORANGE, letters=SMALL)
-    d.arrow((292, 110), (420, 130), dashed=True)
+    d.arrow((234, 148), (420, 148), dashed=True)
     d.box(
         420,
         106,

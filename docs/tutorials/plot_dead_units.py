@@ -46,7 +46,7 @@ print("dead:", stats.dead_units())
 #
 # Three hidden layers of 64 units. The activation is given by name. PReLU is a leaky ReLU whose
 # slopes are learnt, one for each unit [2]_, so it has a backward function of its own, which gives
-# the slopes' gradient, too. Training is by Adam, as it mostly is.
+# the slopes' gradient, too. Training is by Adam, as it mostly is [3]_.
 
 LAYERS, UNITS, BATCH = 3, 64, 128
 
@@ -108,7 +108,7 @@ class Network:
 
 
 class Adam:
-    """Steps of about ``rate`` for each parameter, whatever the size of its gradient [3]_."""
+    """Steps of about ``rate`` for each parameter, whatever the size of its gradient."""
 
     def __init__(self, parameters, rate):
         self.rate, self.count = rate, 0
