@@ -49,7 +49,7 @@ if (HERE / "tutorials").is_dir():
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "ExampleTitleSortKey",
     "abort_on_example_error": True,
     "remove_config_comments": True,
     # What differs between two builds, and archives, which have times in them:

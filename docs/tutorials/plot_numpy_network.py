@@ -2,17 +2,19 @@
 A network in NumPy, made fast step by step
 ==========================================
 
-Here is a network that reads handwritten digits, as one writes it in NumPy. Four steps make it
-faster and smaller: functions that do in one pass what the idioms do in several, whole layers in
-one pass, another activation, and memory that is used again. After each step we look at three
-things: is it still the same network, how long does a step of training take, and how much memory
-does it need at once?
+Here is a network that reads handwritten digits, as one writes it in NumPy.
+Four steps make it faster and smaller: functions that do in one pass what
+the idioms do in several, whole layers in one pass, another activation, and
+memory that is used again. After each step we look at three things: is it
+still the same network, how long does a step of training take, and how much
+memory does it need at once?
 """
 
 import itertools
 import json
 import statistics
 import sys
+import textwrap
 import time
 import tracemalloc
 from pathlib import Path
@@ -28,8 +30,9 @@ import fastact as fa
 # The data
 # --------
 #
-# scikit-learn comes with 1797 images of 8 x 8 pixels. A quarter of them is kept back: the network
-# is judged by digits that it has never seen. Pixels are centred.
+# scikit-learn comes with 1797 images of 8 x 8 pixels. A quarter of them is
+# kept back: the network is judged by digits that it has never seen. Pixels
+# are centred.
 
 images, digits = load_digits(return_X_y=True)
 images = (images / 16).astype(np.float32)
@@ -45,10 +48,12 @@ print(x.shape, unseen_x.shape)
 # The idioms
 # ----------
 #
-# Four hidden layers of 128 units with ReLU, and a last layer with a score for each digit. A step
-# of gradient descent looks at all images at once. What matters here are ``layer``, its gradient
-# ``layer_backward``, and ``loss``: these three are what the later versions replace. ``layer``
-# returns its output and what its gradient needs, which for ReLU is that same output.
+# Four hidden layers of 128 units with ReLU, and a last layer with a score
+# for each digit. A step of gradient descent looks at all images at once.
+# What matters here are ``layer``, its gradient ``layer_backward``, and
+# ``loss``: these three are what the later versions replace. ``layer``
+# returns its output and what its gradient needs, which for ReLU is that
+# same output.
 
 SIZES = [64, 128, 128, 128, 128, 10]
 
@@ -60,10 +65,14 @@ class Network:
         rng = np.random.default_rng(seed)
         shapes = list(itertools.pairwise(SIZES))
         self.weights = [
-            rng.normal(0, np.sqrt(2 / rows), (rows, columns)).astype(np.float32)
+            rng.normal(0, np.sqrt(2 / rows), (rows, columns)).astype(
+                np.float32
+            )
             for rows, columns in shapes
         ]
-        self.biases = [np.zeros(columns, np.float32) for _, columns in shapes]
+        self.biases = [
+            np.zeros(columns, np.float32) for _, columns in shapes
+        ]
 
     def layer(self, x, weight, bias):
         y = np.maximum(x @ weight + bias, 0)
@@ -83,9 +92,11 @@ class Network:
         return loss, grad / len(labels)
 
     def forward(self, x):
-        """The scores; what goes into each layer; and what the layers' gradients need."""
+        """The scores; what goes into each layer; what gradients need."""
         inputs, kept = [x], []
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+        for weight, bias in zip(
+            self.weights[:-1], self.biases[:-1], strict=True
+        ):
             y, keep = self.layer(inputs[-1], weight, bias)
             inputs.append(y)
             kept.append(keep)
@@ -97,7 +108,10 @@ class Network:
         loss, grad = self.loss(scores, labels)
         by_bias = grad.sum(axis=0)
         while inputs:
-            weight, bias = self.weights[len(inputs) - 1], self.biases[len(inputs) - 1]
+            weight, bias = (
+                self.weights[len(inputs) - 1],
+                self.biases[len(inputs) - 1],
+            )
             by_weight = inputs.pop().T @ grad
             if kept:
                 below = grad @ weight.T
@@ -115,23 +129,25 @@ def trained(kind, steps=100):
     network = kind()
     network.losses = [network.step(x, labels) for _ in range(steps)]
     accuracy = network.accuracy(unseen_x, unseen_labels)
-    print(f"loss {network.losses[0]:.4f} -> {network.losses[-1]:.4f}, {accuracy:.1%} right")
+    first, last = network.losses[0], network.losses[-1]
+    print(f"loss {first:.4f} -> {last:.4f}, {accuracy:.1%} right")
     return network
 
 
 idioms = trained(Network)
 
 # %%
-# That works. But ``np.maximum(x @ weight + bias, 0)`` makes three arrays where one is needed, and
-# ``grad * (y > 0)`` makes one of truth values first. Each is another walk through memory on one
-# core, and each needs memory to walk through.
+# That works. But ``np.maximum(x @ weight + bias, 0)`` makes three arrays
+# where one is needed, and ``grad * (y > 0)`` makes one of truth values
+# first. Each is another walk through memory on one core, and each needs
+# memory to walk through.
 #
 # Step 1: functions
 # -----------------
 #
-# ``fa.relu_`` writes its result over its argument, which nobody needs any more.
-# ``fa.relu_backward`` does comparison and product in one pass, and puts the result in the place of
-# the incoming gradient.
+# ``fa.relu_`` writes its result over its argument, which nobody needs any
+# more. ``fa.relu_backward`` does comparison and product in one pass, and
+# puts the result in the place of the incoming gradient.
 
 
 class WithFunctions(Network):
@@ -145,7 +161,9 @@ class WithFunctions(Network):
 
 
 def same_bits(one, other):
-    pairs = zip(one.weights + one.biases, other.weights + other.biases, strict=True)
+    pairs = zip(
+        one.weights + one.biases, other.weights + other.biases, strict=True
+    )
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
@@ -153,14 +171,16 @@ functions = trained(WithFunctions)
 print("same bits as the idioms:", same_bits(functions, idioms))
 
 # %%
-# The weights are the same to the last bit after a hundred steps: ReLU is exact, in NumPy and here.
+# The weights are the same to the last bit after a hundred steps: ReLU is
+# exact, in NumPy and here.
 #
 # Step 2: whole layers
 # --------------------
 #
-# Around the matrix product, a layer adds a bias and applies the activation. Backward it applies the
-# derivative and sums columns for the bias' gradient. ``fastact.fused`` has both as one pass each,
-# and ``fastact.losses`` loss and gradient of the scores.
+# Around the matrix product, a layer adds a bias and applies the activation.
+# Backward it applies the derivative and sums columns for the bias'
+# gradient. ``fastact.fused`` has both as one pass each, and
+# ``fastact.losses`` loss and gradient of the scores.
 
 
 class Fused(Network):
@@ -178,20 +198,24 @@ class Fused(Network):
 
 fused = trained(Fused)
 print("same bits as the idioms:", same_bits(fused, idioms))
-apart = max(abs(a - b) / b for a, b in zip(fused.losses, idioms.losses, strict=True))
+apart = max(
+    abs(a - b) / b for a, b in zip(fused.losses, idioms.losses, strict=True)
+)
 print("losses agree to three digits:", apart < 1e-3)
 
 # %%
-# Not the same bits now, and nobody promised that: the bias' gradient is a sum of 1347 numbers, and
-# here it is added up in another order (the same one for any number of threads). Training makes such
-# differences larger, from seven digits to four or so over a hundred steps, as it would with another
-# version of NumPy.
+# Not the same bits now, and nobody promised that: the bias' gradient is a
+# sum of 1347 numbers, and here it is added up in another order (the same
+# one for any number of threads). Training makes such differences larger,
+# from seven digits to four or so over a hundred steps, as it would with
+# another version of NumPy.
 #
 # Step 3: another activation
 # --------------------------
 #
-# ReLU is the one activation for which NumPy's idiom is cheap. Take SiLU, which most language models
-# have today. Its idioms take an exponential each way, and half a dozen temporary arrays:
+# ReLU is the one activation for which NumPy's idiom is cheap. Take SiLU,
+# which most language models have today. Its idioms take an exponential each
+# way, and half a dozen temporary arrays:
 
 
 class Silu(Network):
@@ -222,9 +246,10 @@ fused_silu = trained(FusedSilu)
 # Step 4: memory that is used again
 # ---------------------------------
 #
-# Each step of training makes the same arrays again and gives them back in the end. The system takes
-# the memory back, and hands it over anew, page by page, the next time. ``fastact.memory`` keeps it
-# for the next array of that size. One line does it for all of NumPy, and changes no result:
+# Each step of training makes the same arrays again and gives them back in
+# the end. The system takes the memory back, and hands it over anew, page by
+# page, the next time. ``fastact.memory`` keeps it for the next array of
+# that size. One line does it for all of NumPy, and changes no result:
 
 with fa.memory.recycling():
     recycled = trained(Fused)
@@ -235,14 +260,17 @@ print("same bits as without:", same_bits(recycled, fused))
 # What each step gained
 # ---------------------
 #
-# Times differ from run to run and from machine to machine, so this page does not measure while it
-# is built: everything above was executed for it, and the bars below come from a file that the
-# script itself writes when it is run as ``python plot_numpy_network.py --measure``, or where it
-# finds no such file. The versions take turns in one process, on one thread, and what is counted is
-# the time that the process has the CPU, so that other programs on the machine count for little.
+# Times differ from run to run and from machine to machine, so this page
+# does not measure while it is built: everything above was executed for it,
+# and the bars below come from a file that the script itself writes when it
+# is run as ``python plot_numpy_network.py --measure``, or where it finds no
+# such file. The versions take turns in one process, on one thread, and what
+# is counted is the time that the process has the CPU, so that other
+# programs on the machine count for little.
 #
-# *Peak memory* is the most that a step of training has at once, as ``tracemalloc`` counts. A *page
-# fault* is the system handing over 4 KiB of memory at their first use.
+# *Peak memory* is the most that a step of training has at once, as
+# ``tracemalloc`` counts. A *page fault* is the system handing over 4 KiB of
+# memory at their first use.
 
 VERSIONS = {
     "ReLU, idioms": (Network, False),
@@ -257,7 +285,7 @@ MEASURED = Path("numpy_network.json")
 
 
 def measure(rounds=40, steps=2):
-    """Write ``MEASURED``: the shortest time of rounds in which each version takes its turn."""
+    """Write ``MEASURED``: the shortest time that each version took."""
     import resource
 
     from threadpoolctl import threadpool_limits
@@ -276,11 +304,15 @@ def measure(rounds=40, steps=2):
         for name, (_, with_recycling) in VERSIONS.items():
             if with_recycling:
                 fa.memory.enable()
-            networks[name].step(x, labels)  # not measured: what was cold gets warm
+            networks[name].step(
+                x, labels
+            )  # not measured: what was cold gets warm
             faults, start = page_faults(), time.process_time()
             for _ in range(steps):
                 networks[name].step(x, labels)
-            found[name]["ms"].append(1e3 * (time.process_time() - start) / steps)
+            found[name]["ms"].append(
+                1e3 * (time.process_time() - start) / steps
+            )
             found[name]["faults"].append((page_faults() - faults) / steps)
             fa.memory.disable()
     results = {}
@@ -295,15 +327,21 @@ def measure(rounds=40, steps=2):
             "peak_mb": round(peak / 1e6, 2),
         }
     run = Run.begin()
-    about = {"machine": conditions(run), "date": run.started.partition("T")[0]}
-    MEASURED.write_text(json.dumps(about | {"versions": results}, indent=1) + "\n")
+    about = {
+        "machine": conditions(run),
+        "date": run.started.partition("T")[0],
+    }
+    MEASURED.write_text(
+        json.dumps(about | {"versions": results}, indent=1) + "\n"
+    )
 
 
 if "--measure" in sys.argv[1:] or not MEASURED.exists():
     measure()
 
 measured = json.loads(MEASURED.read_text())
-print(f"Measured on {measured['date']}: {measured['machine']}")
+about = f"Measured on {measured['date']}: {measured['machine']}"
+print(textwrap.fill(about, 72))
 
 places = [0, 1, 2, 3, 4.6, 5.6, 6.6]
 titles = {
@@ -311,23 +349,33 @@ titles = {
     "peak_mb": "peak memory, MB",
     "faults": "page faults in a step",
 }
-figure, panels = plt.subplots(1, 3, figsize=(9, 3.6), sharey=True, layout="constrained")
+figure, panels = plt.subplots(
+    1, 3, figsize=(9, 3.6), sharey=True, layout="constrained"
+)
 for panel, (key, title) in zip(panels, titles.items(), strict=True):
     values = [measured["versions"][name][key] for name in VERSIONS]
     bars = panel.barh(places, values, color=["C0"] * 4 + ["C1"] * 3)
-    panel.bar_label(bars, [f"{value:.0f}" if value >= 100 else f"{value:.1f}" for value in values])
+    panel.bar_label(
+        bars,
+        [
+            f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+            for value in values
+        ],
+    )
     panel.set(title=title, xlim=(0, 1.3 * max(values)), xticks=[])
     panel.spines[["top", "right", "bottom"]].set_visible(False)
 panels[0].set_yticks(places, VERSIONS)
 panels[0].invert_yaxis()
 
 # %%
-# With ReLU, the matrix products are most of the work, and nothing here makes those faster; what
-# was around them became little, mostly by the memory that need not be asked for. With SiLU the
-# idioms around the products cost more than the products, and fused with recycled memory it takes
-# less time than ReLU took in idioms. The peak is lower because temporary arrays are gone. What
-# recycling retains between steps comes on top of it: those arrays that the next step will want.
+# With ReLU, the matrix products are most of the work, and nothing here
+# makes those faster; what was around them became little, mostly by the
+# memory that need not be asked for. With SiLU the idioms around the
+# products cost more than the products, and fused with recycled memory it
+# takes less time than ReLU took in idioms. The peak is lower because
+# temporary arrays are gone. What recycling retains between steps comes on
+# top of it: those arrays that the next step will want.
 #
-# From here, ``fastact rewrite`` finds the idioms in code that you have (:doc:`/rewrite`),
-# :doc:`/fused` has layers with masks of one bit, and :doc:`/memory` says what recycling does with
-# threads and forks.
+# From here, ``fastact rewrite`` finds the idioms in code that you have
+# (:doc:`/rewrite`), :doc:`/fused` has layers with masks of one bit, and
+# :doc:`/memory` says what recycling does with threads and forks.

@@ -2,9 +2,10 @@
 Sparsity: counting zeros, and what one bit can save
 ===================================================
 
-A ReLU's output is zero wherever its input was not positive. How many zeros is that, in theory and
-in a network that has learnt something? And since all that the gradient of a ReLU needs to know of
-an element is whether it was positive: how much memory does it save to keep one bit of it?
+A ReLU's output is zero wherever its input was not positive. How many zeros
+is that, in theory and in a network that has learnt something? And since all
+that the gradient of a ReLU needs to know of an element is whether it was
+positive: how much memory does it save to keep one bit of it?
 """
 
 import matplotlib.pyplot as plt
@@ -12,13 +13,19 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fastact as fa
-from fastact.fused import ActivationStats, relu_mask, relu_mask_backward, relu_stats
+from fastact.fused import (
+    ActivationStats,
+    relu_mask,
+    relu_mask_backward,
+    relu_stats,
+)
 
 # %%
 # Which activations give zeros
 # ----------------------------
 #
-# A million normally distributed numbers, and how many of the results are exactly zero:
+# A million normally distributed numbers, and how many of the results are
+# exactly zero:
 
 numbers = np.random.default_rng(0).normal(size=1_000_000).astype(np.float32)
 functions = {
@@ -34,15 +41,17 @@ for name, function in functions.items():
     print(f"{name:16} {np.mean(function(numbers) == 0):6.1%}")
 
 # %%
-# The first four have a flat piece at zero, and what is put into it is gone, backward, too. SiLU and
-# GELU come close to zero, but they are not zero: nothing can be left out of their gradients.
+# The first four have a flat piece at zero, and what is put into it is gone,
+# backward, too. SiLU and GELU come close to zero, but they are not zero:
+# nothing can be left out of their gradients.
 #
 # A network with residual blocks
 # ------------------------------
 #
-# A block adds something to its input: h + relu(h @ weight + bias). For the gradients it has to keep
-# h, which the gradient by the weight needs; and of the ReLU, *where* it was positive. NumPy's idiom
-# ``grad * (y > 0)`` keeps y for that, an array as large as h. ``relu_mask`` returns the result and
+# A block adds something to its input: h + relu(h @ weight + bias). For the
+# gradients it has to keep h, which the gradient by the weight needs; and of
+# the ReLU, *where* it was positive. NumPy's idiom ``grad * (y > 0)`` keeps
+# y for that, an array as large as h. ``relu_mask`` returns the result and
 # one bit for each element; then y is not needed any more.
 
 BLOCKS, UNITS, BATCH, RATE = 6, 128, 128, 0.05
@@ -55,18 +64,26 @@ class Network:
         rng = np.random.default_rng(seed)
         shapes = [(64, UNITS)] + [(UNITS, UNITS)] * BLOCKS + [(UNITS, 10)]
         self.weights = [
-            (rng.normal(0, np.sqrt(2 / rows), (rows, columns))).astype(np.float32)
+            (rng.normal(0, np.sqrt(2 / rows), (rows, columns))).astype(
+                np.float32
+            )
             for rows, columns in shapes
         ]
         for weight in self.weights[1:-1]:
-            weight /= BLOCKS  # what blocks add would grow from one to the next
-        self.biases = [np.zeros(columns, np.float32) for _, columns in shapes]
+            weight /= (
+                BLOCKS  # what blocks add would grow from one to the next
+            )
+        self.biases = [
+            np.zeros(columns, np.float32) for _, columns in shapes
+        ]
 
     def forward(self, x):
-        """The scores; what goes into each block and the last layer; and the masks."""
+        """The scores; what goes into blocks and last layer; the masks."""
         h = x @ self.weights[0] + self.biases[0]
         inputs, masks = [h], []
-        for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
+        for weight, bias in zip(
+            self.weights[1:-1], self.biases[1:-1], strict=True
+        ):
             z = h @ weight
             z += bias
             y, mask = relu_mask(z, out=z)
@@ -78,7 +95,9 @@ class Network:
 
     def step(self, x, labels):
         scores, inputs, masks = self.forward(x)
-        _, grad = fa.losses.cross_entropy_with_grad(scores, labels, out=scores)
+        _, grad = fa.losses.cross_entropy_with_grad(
+            scores, labels, out=scores
+        )
         below = grad @ self.weights[-1].T
         self.update(-1, inputs[-1], grad)
         grad = below
@@ -97,18 +116,26 @@ class Network:
         counted = [ActivationStats() for _ in range(BLOCKS)]
         _, inputs, _ = self.forward(x)
         for i, stats in enumerate(counted):
-            relu_stats(inputs[i] @ self.weights[i + 1] + self.biases[i + 1], stats)
+            relu_stats(
+                inputs[i] @ self.weights[i + 1] + self.biases[i + 1], stats
+            )
         return counted
 
 
 # %%
-# The mask has the bits of ``np.packbits``, and the gradient those of the idiom:
+# The mask has the bits of ``np.packbits``, and the gradient those of the
+# idiom:
 
 z = np.random.default_rng(1).normal(size=(1000, UNITS)).astype(np.float32)
-grad = np.random.default_rng(2).normal(size=(1000, UNITS)).astype(np.float32)
+grad = (
+    np.random.default_rng(2).normal(size=(1000, UNITS)).astype(np.float32)
+)
 y, mask = relu_mask(z)
 print("mask:", np.array_equal(mask, np.packbits(z > 0, bitorder="little")))
-print("gradient:", np.array_equal(relu_mask_backward(grad, mask), grad * (y > 0)))
+print(
+    "gradient:",
+    np.array_equal(relu_mask_backward(grad, mask), grad * (y > 0)),
+)
 print(f"kept: {mask.nbytes:,} bytes instead of {y.nbytes:,}")
 
 # %%
@@ -140,8 +167,8 @@ panel.legend(ncols=2)
 # Who fires for which digit
 # -------------------------
 #
-# The mask of the last block, drawn: a row for each image, sorted by digit, and a column for each
-# unit. Dark is active.
+# The mask of the last block, drawn: a row for each image, sorted by digit,
+# and a column for each unit. Dark is active.
 
 _, _, masks = network.forward(x)
 active = np.unpackbits(masks[-1], bitorder="little").reshape(len(x), UNITS)
@@ -158,15 +185,18 @@ panel.imshow(
 )
 starts = np.searchsorted(labels[by_digit], np.arange(11))
 panel.set_yticks((starts[:-1] + starts[1:]) / 2, range(10))
-panel.hlines(starts[1:-1] - 0.5, -0.5, UNITS - 0.5, color="C1", linewidth=0.8)
+panel.hlines(
+    starts[1:-1] - 0.5, -0.5, UNITS - 0.5, color="C1", linewidth=0.8
+)
 panel.set(xlabel="unit, by how often it is active", ylabel="digit")
 
 # %%
 # What is kept for the backward pass
 # ----------------------------------
 #
-# Between forward and backward pass, a block keeps its input, and of its ReLU the output, or the
-# mask. Counted for this network and all images at once:
+# Between forward and backward pass, a block keeps its input, and of its
+# ReLU the output, or the mask. Counted for this network and all images at
+# once:
 
 _, inputs, masks = network.forward(x)
 blocks_inputs = sum(h.nbytes for h in inputs)
@@ -178,7 +208,12 @@ ways = {
 figure, panel = plt.subplots(figsize=(7, 2.4), layout="constrained")
 for place, (name, nbytes) in enumerate(ways.items()):
     wider = 2 if "float64" in name else 1
-    panel.barh(place, wider * blocks_inputs / 1e6, color="0.6", label=None if place else "inputs")
+    panel.barh(
+        place,
+        wider * blocks_inputs / 1e6,
+        color="0.6",
+        label=None if place else "inputs",
+    )
     panel.barh(
         place,
         nbytes / 1e6,
@@ -187,7 +222,12 @@ for place, (name, nbytes) in enumerate(ways.items()):
         label=None if place else "of the ReLUs",
     )
     total = (wider * blocks_inputs + nbytes) / 1e6
-    panel.text(total + 0.2, place, f"{total:.1f} MB, {nbytes / 1e6:.2f} of ReLUs", va="center")
+    panel.text(
+        total + 0.2,
+        place,
+        f"{total:.1f} MB, {nbytes / 1e6:.2f} of ReLUs",
+        va="center",
+    )
 panel.set(xlabel="MB", xlim=(0, 19))
 panel.set_yticks(range(len(ways)), ways)
 panel.invert_yaxis()
@@ -195,20 +235,27 @@ panel.spines[["top", "right"]].set_visible(False)
 panel.legend(loc="lower right")
 
 # %%
-# The masks take 1/32 of what float32 outputs take, and 1/64 of float64's. Passing over them costs
-# no time: a mask is made while the result is, and 32 times less memory is read backward.
+# The masks take 1/32 of what float32 outputs take, and 1/64 of float64's.
+# Passing over them costs no time: a mask is made while the result is, and
+# 32 times less memory is read backward.
 #
 # Where masks do not help
 # -----------------------
 #
-# - In a plain layer the output of the ReLU is the next layer's input, which has to be kept anyway.
-#   Then ``fa.relu_backward(grad, y)`` needs nothing else.
-# - Zeros do not make matrix products faster: they compute with them like with other numbers.
+# - In a plain layer the output of the ReLU is the next layer's input, which
+#   has to be kept anyway. Then ``fa.relu_backward(grad, y)`` needs nothing
+#   else.
+# - Zeros do not make matrix products faster: they compute with them like
+#   with other numbers.
 #
-# And dropout needs no mask at all. ``relu_dropout`` decides by a random number that is a function
-# of the seed and of the element's place, and its backward makes the same numbers again:
+# And dropout needs no mask at all. ``relu_dropout`` decides by a random
+# number that is a function of the seed and of the element's place, and its
+# backward makes the same numbers again:
 
 y = fa.fused.relu_dropout(z, 0.5, seed=7)
 dz = fa.fused.relu_dropout_backward(grad, z, 0.5, seed=7)
 print(f"zero after ReLU and dropout: {np.mean(y == 0):.1%}")
-print("a gradient only where something was kept:", np.array_equal(dz != 0, y != 0))
+print(
+    "a gradient only where something was kept:",
+    np.array_equal(dz != 0, y != 0),
+)
