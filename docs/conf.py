@@ -45,13 +45,14 @@ copybutton_prompt_is_regexp = True
 # --- tutorials: executed when the site is built ----------------------------------------------------
 
 if (HERE / "tutorials").is_dir():
-    extensions.append("sphinx_gallery.gen_gallery")
+    extensions += ["sphinx_gallery.gen_gallery", "sphinxext.archives"]
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
     "within_subsection_order": "ExampleTitleSortKey",
     "abort_on_example_error": True,
     "remove_config_comments": True,
+    "capture_repr": (),
     # What differs between two builds, and archives, which have times in them:
     "show_memory": False,
     "min_reported_time": 1_000_000,

@@ -25,7 +25,7 @@ def test_a_tutorial_runs(script, tmp_path):
     pytest.importorskip("sklearn")
     # Matrix products as small as these lose by threads where other tests run.
     settings = environment(MPLBACKEND="Agg", MPLCONFIGDIR=tmp_path, OPENBLAS_NUM_THREADS=1)
-    command = [sys.executable, "-W", "error", script.name]
+    command = [sys.executable, "-W", "error", "-W", "ignore:FigureCanvasAgg", script.name]
     done = subprocess.run(command, cwd=TUTORIALS, env=settings, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout

@@ -225,7 +225,7 @@ for panel, (trouble, (settings, rate)) in zip(
     panel.set(title=trouble, xlabel="epoch", ylim=(-0.03, 1.03))
     panel.grid(alpha=0.3)
 panels[0].set_ylabel("units that are never active")
-panels[-1].legend()
+panels[0].legend(loc="upper right")
 
 # %%
 # - **ReLU** (red) keeps what died. At the high rate a part of the units
@@ -279,6 +279,8 @@ for trouble in TROUBLES:
         right = network.accuracy(unseen_x, unseen_labels)
         cells.append(f"{right:.0%}, {never_active(network):.0%}")
     table_row(trouble, cells)
+
+plt.show()
 
 # %%
 # A network can do well with a third of its units dead. It was merely made

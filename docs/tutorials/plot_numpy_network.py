@@ -366,6 +366,7 @@ for panel, (key, title) in zip(panels, titles.items(), strict=True):
     panel.spines[["top", "right", "bottom"]].set_visible(False)
 panels[0].set_yticks(places, VERSIONS)
 panels[0].invert_yaxis()
+plt.show()
 
 # %%
 # With ReLU, the matrix products are most of the work, and nothing here

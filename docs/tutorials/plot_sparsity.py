@@ -159,9 +159,19 @@ figure, panel = plt.subplots(figsize=(7, 3.8), layout="constrained")
 for i, sparsities in enumerate(zip(*history, strict=True)):
     color = plt.get_cmap("viridis")(i / (BLOCKS - 0.5))
     panel.plot(sparsities, color=color, label=f"block {i + 1}", linewidth=2)
-panel.set(xlabel="epoch", ylabel="outputs that are zero", ylim=(0, 1))
+panel.set(
+    title="Sparsity of the blocks while they learn",
+    xlabel="epoch",
+    ylabel="outputs that are zero",
+    ylim=(0, 1),
+)
 panel.grid(alpha=0.3)
 panel.legend(ncols=2)
+
+# %%
+# Half of the outputs are zero before training, as for any numbers that are
+# distributed around zero, and about half of them stay so. What changes is
+# which.
 
 # %%
 # Who fires for which digit
@@ -188,7 +198,11 @@ panel.set_yticks((starts[:-1] + starts[1:]) / 2, range(10))
 panel.hlines(
     starts[1:-1] - 0.5, -0.5, UNITS - 0.5, color="C1", linewidth=0.8
 )
-panel.set(xlabel="unit, by how often it is active", ylabel="digit")
+panel.set(
+    title="Which units are active for which digit",
+    xlabel="unit, by how often it is active",
+    ylabel="digit",
+)
 
 # %%
 # What is kept for the backward pass
@@ -228,7 +242,7 @@ for place, (name, nbytes) in enumerate(ways.items()):
         f"{total:.1f} MB, {nbytes / 1e6:.2f} of ReLUs",
         va="center",
     )
-panel.set(xlabel="MB", xlim=(0, 19))
+panel.set(title="Kept for the backward pass", xlabel="MB", xlim=(0, 19))
 panel.set_yticks(range(len(ways)), ways)
 panel.invert_yaxis()
 panel.spines[["top", "right"]].set_visible(False)
@@ -259,3 +273,4 @@ print(
     "a gradient only where something was kept:",
     np.array_equal(dz != 0, y != 0),
 )
+plt.show()

@@ -122,7 +122,11 @@ for activation, (color, style) in STYLES.items():
     left = found[0] / found[-1]
     factor = left ** (1 / (DEPTH - 1))
     print(f"{activation:8} first / last: {left:.0e}, {factor:.2f} a layer")
-panel.set(xlabel="layer", ylabel="norm of the gradient by the weights")
+panel.set(
+    title="Gradients in thirty layers",
+    xlabel="layer",
+    ylabel="norm of the gradient by the weights",
+)
 panel.grid(alpha=0.3)
 panel.legend()
 
@@ -145,7 +149,11 @@ for activation, (color, style) in STYLES.items():
     panel.semilogy(
         spread, style, color=color, label=activation, linewidth=2
     )
-panel.set(xlabel="layer", ylabel="spread of the outputs over images")
+panel.set(
+    title="Signals in thirty layers",
+    xlabel="layer",
+    ylabel="spread of the outputs over images",
+)
 panel.grid(alpha=0.3)
 panel.legend()
 
@@ -170,7 +178,11 @@ for gain, style in {1.0: ":", 2.0: "-", 4.0: "--"}.items():
         label=label,
         linewidth=2,
     )
-panel.set(xlabel="layer", ylabel="norm of the gradient by the weights")
+panel.set(
+    title="Gradients of ReLU's layers, by their weights' variance",
+    xlabel="layer",
+    ylabel="norm of the gradient by the weights",
+)
 panel.grid(alpha=0.3)
 panel.legend()
 
@@ -201,9 +213,10 @@ for activation, (color, style) in STYLES.items():
     panel.plot(losses, style, color=color, label=activation, linewidth=2)
     print(f"{activation:8} loss {losses[0]:.2f} -> {losses[-1]:.2f}")
 panel.axhline(np.log(10), color="0.5", linewidth=1)
-panel.set(xlabel="step", ylabel="loss")
+panel.set(title="Training thirty layers", xlabel="step", ylabel="loss")
 panel.grid(alpha=0.3)
 panel.legend()
+plt.show()
 
 # %%
 # The sigmoid's network stays at guessing. Those whose gradients arrive
