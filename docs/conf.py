@@ -1,7 +1,7 @@
 """Sphinx' configuration: ``sphinx-build -W --keep-going docs docs/_build`` writes the site.
 
-Nothing is fetched while it is built, and nothing by those who read it: scripts, fonts and styles are
-files of the site. Two builds of one commit give the same files.
+Nothing is fetched while it is built, and nothing by those who read it: scripts, fonts and styles
+are files of the site. Two builds of one commit give the same files.
 """
 
 import os
@@ -42,7 +42,7 @@ numpydoc_xref_param_type = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# --- tutorials: executed when the site is built ----------------------------------------------------
+# --- tutorials: executed when the site is built ---------------------------------------------------
 
 if (HERE / "tutorials").is_dir():
     extensions += ["sphinx_gallery.gen_gallery", "sphinxext.archives"]
@@ -63,7 +63,7 @@ sphinx_gallery_conf = {
 # Pages of other branches of the tree may be missing.
 suppress_warnings = ["toc.empty_glob"]
 
-# --- HTML ------------------------------------------------------------------------------------------
+# --- HTML -----------------------------------------------------------------------------------------
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastact"
