@@ -212,7 +212,7 @@ def train(activation, settings, rate):
 
 
 figure, panels = plt.subplots(
-    1, 3, figsize=(9, 3.4), sharey=True, layout="constrained"
+    3, 1, figsize=(6.2, 8.5), layout="constrained"
 )
 networks = {}
 for panel, (trouble, (settings, rate)) in zip(
@@ -222,10 +222,10 @@ for panel, (trouble, (settings, rate)) in zip(
         network, history = train(activation, settings, rate)
         networks[trouble, activation] = network
         panel.plot(history, style, color=color, label=name, linewidth=2)
-    panel.set(title=trouble, xlabel="epoch", ylim=(-0.03, 1.03))
+    panel.set(title=trouble, ylabel="never active", ylim=(-0.03, 1.03))
     panel.grid(alpha=0.3)
-panels[0].set_ylabel("units that are never active")
-panels[0].legend(loc="upper right")
+panels[0].legend(loc="upper right", ncols=2)
+panels[-1].set_xlabel("epoch")
 
 # %%
 # - **ReLU** (red) keeps what died. At the high rate a part of the units
@@ -251,7 +251,7 @@ panels[0].legend(loc="upper right")
 # training from the bad initialization.
 
 figure, panels = plt.subplots(
-    1, 2, figsize=(9, 3.2), sharey=True, layout="constrained"
+    2, 1, figsize=(6.2, 5.5), layout="constrained"
 )
 for panel, activation in zip(panels, ("relu", "elu"), strict=True):
     stats = networks["bad initialization", activation].statistics(x)[1]

@@ -350,22 +350,16 @@ titles = {
     "faults": "page faults in a step",
 }
 figure, panels = plt.subplots(
-    1, 3, figsize=(9, 3.6), sharey=True, layout="constrained"
+    3, 1, figsize=(6.2, 7.5), layout="constrained"
 )
 for panel, (key, title) in zip(panels, titles.items(), strict=True):
     values = [measured["versions"][name][key] for name in VERSIONS]
     bars = panel.barh(places, values, color=["C0"] * 4 + ["C1"] * 3)
-    panel.bar_label(
-        bars,
-        [
-            f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-            for value in values
-        ],
-    )
-    panel.set(title=title, xlim=(0, 1.3 * max(values)), xticks=[])
+    panel.bar_label(bars, [f"{value:.3g}" for value in values], padding=3)
+    panel.set(title=title, xlim=(0, 1.15 * max(values)), xticks=[])
+    panel.set_yticks(places, VERSIONS)
+    panel.invert_yaxis()
     panel.spines[["top", "right", "bottom"]].set_visible(False)
-panels[0].set_yticks(places, VERSIONS)
-panels[0].invert_yaxis()
 plt.show()
 
 # %%

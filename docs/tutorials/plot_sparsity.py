@@ -155,7 +155,7 @@ for _epoch in range(25):
         network.step(x[chosen], labels[chosen])
 history.append([stats.sparsity for stats in network.statistics(x)])
 
-figure, panel = plt.subplots(figsize=(7, 3.8), layout="constrained")
+figure, panel = plt.subplots(figsize=(6.2, 3.8), layout="constrained")
 for i, sparsities in enumerate(zip(*history, strict=True)):
     color = plt.get_cmap("viridis")(i / (BLOCKS - 0.5))
     panel.plot(sparsities, color=color, label=f"block {i + 1}", linewidth=2)
@@ -184,7 +184,7 @@ _, _, masks = network.forward(x)
 active = np.unpackbits(masks[-1], bitorder="little").reshape(len(x), UNITS)
 by_digit = np.argsort(labels, kind="stable")
 by_unit = np.argsort(active.mean(axis=0))
-figure, panel = plt.subplots(figsize=(7, 4.5), layout="constrained")
+figure, panel = plt.subplots(figsize=(6.2, 4.5), layout="constrained")
 panel.imshow(
     active[by_digit][:, by_unit],
     aspect="auto",
@@ -219,7 +219,7 @@ ways = {
     "outputs, float32": sum(h.nbytes for h in inputs[1:]),
     "masks": sum(mask.nbytes for mask in masks),
 }
-figure, panel = plt.subplots(figsize=(7, 2.4), layout="constrained")
+figure, panel = plt.subplots(figsize=(6.2, 2.4), layout="constrained")
 for place, (name, nbytes) in enumerate(ways.items()):
     wider = 2 if "float64" in name else 1
     panel.barh(

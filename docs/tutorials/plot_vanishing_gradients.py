@@ -108,7 +108,7 @@ def norms(network):
     )
 
 
-figure, panel = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, panel = plt.subplots(figsize=(6.2, 4), layout="constrained")
 for activation, (color, style) in STYLES.items():
     found = norms(Network(activation))
     panel.semilogy(
@@ -141,7 +141,7 @@ panel.legend()
 # SELU was made so that mean and variance of what layers pass on are drawn
 # towards 0 and 1. What goes forward shows that:
 
-figure, panel = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, panel = plt.subplots(figsize=(6.2, 4), layout="constrained")
 for activation, (color, style) in STYLES.items():
     _, inputs, _ = Network(activation).forward(x)
     # Over images: what is the same for all of them tells nothing.
@@ -166,7 +166,7 @@ panel.legend()
 # With a variance of 1 / n, which is right for tanh, ReLU loses half of the
 # gradient's square in each layer; with 4 / n it doubles.
 
-figure, panel = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, panel = plt.subplots(figsize=(6.2, 4), layout="constrained")
 for gain, style in {1.0: ":", 2.0: "-", 4.0: "--"}.items():
     found = norms(Network("relu", gain))
     label = f"relu, variance {gain:.0f} / n"
@@ -207,7 +207,7 @@ def train(network, steps=60, rate=0.05):
     return losses
 
 
-figure, panel = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, panel = plt.subplots(figsize=(6.2, 4), layout="constrained")
 for activation, (color, style) in STYLES.items():
     losses = train(Network(activation))
     panel.plot(losses, style, color=color, label=activation, linewidth=2)
