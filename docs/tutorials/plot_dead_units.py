@@ -293,8 +293,8 @@ plt.show()
 # drawn with mean zero and a variance of 2 / n (He et al. [2]_), as in all
 # but the last of these experiments; and if units still die, an activation
 # with a slope on its negative side. To know whether they do, count:
-# ``relu_stats`` in the place of ``relu`` costs next to nothing, and objects
-# of several processes can be added.
+# ``relu_stats`` counts in the pass that computes the ReLU, and what several
+# processes counted can be added.
 #
 # .. [1] Lu, Shin, Su and Karniadakis, *Dying ReLU and initialization*,
 #        2019, arXiv:1903.06733.

@@ -355,7 +355,10 @@ figure, panels = plt.subplots(
 for panel, (key, title) in zip(panels, titles.items(), strict=True):
     values = [measured["versions"][name][key] for name in VERSIONS]
     bars = panel.barh(places, values, color=["C0"] * 4 + ["C1"] * 3)
-    panel.bar_label(bars, [f"{value:.3g}" for value in values], padding=3)
+    places_shown = 0 if max(values) >= 100 else 1
+    panel.bar_label(
+        bars, [f"{v:.{places_shown}f}" for v in values], padding=3
+    )
     panel.set(title=title, xlim=(0, 1.15 * max(values)), xticks=[])
     panel.set_yticks(places, VERSIONS)
     panel.invert_yaxis()

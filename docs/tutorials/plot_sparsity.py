@@ -219,39 +219,33 @@ ways = {
     "outputs, float32": sum(h.nbytes for h in inputs[1:]),
     "masks": sum(mask.nbytes for mask in masks),
 }
-figure, panel = plt.subplots(figsize=(6.2, 2.4), layout="constrained")
+figure, panel = plt.subplots(figsize=(6.2, 2.8), layout="constrained")
 for place, (name, nbytes) in enumerate(ways.items()):
-    wider = 2 if "float64" in name else 1
+    kept = blocks_inputs * (2 if "float64" in name else 1)
+    first = place == 0
     panel.barh(
-        place,
-        wider * blocks_inputs / 1e6,
-        color="0.6",
-        label=None if place else "inputs",
+        place, kept / 1e6, color="0.6", label="inputs" if first else None
     )
-    panel.barh(
+    bar = panel.barh(
         place,
         nbytes / 1e6,
-        left=wider * blocks_inputs / 1e6,
+        left=kept / 1e6,
         color="C1",
-        label=None if place else "of the ReLUs",
+        label="of the ReLUs" if first else None,
     )
-    total = (wider * blocks_inputs + nbytes) / 1e6
-    panel.text(
-        total + 0.2,
-        place,
-        f"{total:.1f} MB, {nbytes / 1e6:.2f} of ReLUs",
-        va="center",
-    )
-panel.set(title="Kept for the backward pass", xlabel="MB", xlim=(0, 19))
+    text = f"{(kept + nbytes) / 1e6:.1f} ({nbytes / 1e6:.2f} of ReLUs)"
+    panel.bar_label(bar, [text], padding=3)
+panel.set(title="Kept for the backward pass", xlabel="MB", xlim=(0, 35))
 panel.set_yticks(range(len(ways)), ways)
 panel.invert_yaxis()
 panel.spines[["top", "right"]].set_visible(False)
 panel.legend(loc="lower right")
+plt.show()
 
 # %%
 # The masks take 1/32 of what float32 outputs take, and 1/64 of float64's.
-# Passing over them costs no time: a mask is made while the result is, and
-# 32 times less memory is read backward.
+# They take no pass of their own: a mask is made while the result is, and
+# backward it is read in the output's place.
 #
 # Where masks do not help
 # -----------------------
@@ -273,4 +267,3 @@ print(
     "a gradient only where something was kept:",
     np.array_equal(dz != 0, y != 0),
 )
-plt.show()

@@ -163,8 +163,11 @@ panel.legend()
 # The weights matter as much
 # --------------------------
 #
-# With a variance of 1 / n, which is right for tanh, ReLU loses half of the
-# gradient's square in each layer; with 4 / n it doubles.
+# With a variance of 1 / n, which is right for tanh, a layer of ReLU loses
+# half of the square of what passes through it; with 4 / n it doubles. That
+# holds forward and backward. The gradient by a layer's weights is the
+# product of what came forward and of what came backward, so here it is too
+# small, or too large, in all layers alike:
 
 figure, panel = plt.subplots(figsize=(6.2, 4), layout="constrained")
 for gain, style in {1.0: ":", 2.0: "-", 4.0: "--"}.items():
@@ -190,11 +193,11 @@ panel.legend()
 # What it means for training
 # --------------------------
 #
-# The same four networks, trained for 60 steps of gradient descent over 600
+# The same four networks, trained for 80 steps of gradient descent over 600
 # images. The grey line is what guessing gives, log 10.
 
 
-def train(network, steps=60, rate=0.05):
+def train(network, steps=80, rate=0.01):
     losses = []
     for _ in range(steps):
         loss, gradients = network.gradients(x, labels)
