@@ -101,6 +101,12 @@ STYLES = {
 }
 
 
+def by_layer(panel, title, ylabel):
+    panel.set(title=title, xlabel="layer", ylabel=ylabel)
+    panel.grid(alpha=0.3)
+    panel.legend()
+
+
 def norms(network):
     _, gradients = network.gradients(x, labels)
     return np.array(
@@ -122,13 +128,11 @@ for activation, (color, style) in STYLES.items():
     left = found[0] / found[-1]
     factor = left ** (1 / (DEPTH - 1))
     print(f"{activation:8} first / last: {left:.0e}, {factor:.2f} a layer")
-panel.set(
-    title="Gradients in thirty layers",
-    xlabel="layer",
-    ylabel="norm of the gradient by the weights",
+by_layer(
+    panel,
+    "Gradients in thirty layers",
+    "norm of the gradient by the weights",
 )
-panel.grid(alpha=0.3)
-panel.legend()
 
 # %%
 # The slope of a sigmoid is 1/4 at most. Thirty times a factor of 1/4 is 10\
@@ -149,13 +153,9 @@ for activation, (color, style) in STYLES.items():
     panel.semilogy(
         spread, style, color=color, label=activation, linewidth=2
     )
-panel.set(
-    title="Signals in thirty layers",
-    xlabel="layer",
-    ylabel="spread of the outputs over images",
+by_layer(
+    panel, "Signals in thirty layers", "spread of the outputs over images"
 )
-panel.grid(alpha=0.3)
-panel.legend()
 
 # %%
 # What the sigmoid's layers pass on is nearly the same for each image.
@@ -181,13 +181,11 @@ for gain, style in {1.0: ":", 2.0: "-", 4.0: "--"}.items():
         label=label,
         linewidth=2,
     )
-panel.set(
-    title="Gradients of ReLU's layers, by their weights' variance",
-    xlabel="layer",
-    ylabel="norm of the gradient by the weights",
+by_layer(
+    panel,
+    "Gradients of ReLU's layers, by their weights' variance",
+    "norm of the gradient by the weights",
 )
-panel.grid(alpha=0.3)
-panel.legend()
 
 # %%
 # What it means for training
