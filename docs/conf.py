@@ -1,0 +1,78 @@
+"""Sphinx' configuration: ``sphinx-build -W --keep-going docs docs/_build`` writes the site.
+
+Nothing is fetched while it is built, and nothing by those who read it: scripts, fonts and styles
+are files of the site. Two builds of one commit give the same files.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+# The tutorials' matrix products are the same, and so are their pictures, on any number of cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import fastact  # noqa: E402
+
+project = "fastact"
+author = "The fastact developers"
+copyright = author
+version = release = fastact.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxext.links",
+    "sphinxext.mathml",
+]
+exclude_patterns = ["_build", "tutorials/*.rst", "sphinxext", "sg_execution_times.rst"]
+
+myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+math_renderer = "mathml"
+html_math_renderer = "mathml"
+
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# --- tutorials: executed when the site is built ---------------------------------------------------
+
+if (HERE / "tutorials").is_dir():
+    extensions += ["sphinx_gallery.gen_gallery", "sphinxext.archives"]
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorials",
+    "gallery_dirs": "auto_tutorials",
+    "within_subsection_order": "ExampleTitleSortKey",
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "capture_repr": (),
+    # What differs between two builds, and archives, which have times in them:
+    "show_memory": False,
+    "min_reported_time": 1_000_000,
+    "write_computation_times": False,
+    "download_all_examples": False,
+    "show_signature": False,
+}
+# Pages of other branches of the tree may be missing.
+suppress_warnings = ["toc.empty_glob"]
+
+# --- HTML -----------------------------------------------------------------------------------------
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fastact"
+html_static_path = ["_static"]
+html_last_updated_fmt = None
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "github_url": "https://github.com/fastact/fastact",
+    "show_prev_next": False,
+    "show_toc_level": 2,
+}
