@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastact.catalogue.entries import CATALOGUE, Rows
+from fastact.catalogue.entries import row_formula
 from fastact.catalogue.special import SPECIAL
+from fastact.cpu import sparse_rows
 from fastact.public import names
 from fastact.public.elementwise import kernel_ufunc
-from fastact.public.rows import part_ufunc
+from fastact.public.rows import part_ufunc, row_ufunc
 
 __all__ = [
     "erf",
@@ -29,6 +30,8 @@ __all__ = [
     "ndtr",
     "softmax",
     "softplus",
+    "sparsemax",
+    "sparsemax_backward",
     "xlogy",
 ]
 
@@ -163,6 +166,69 @@ def softmax(
     return np.where(mask.any(axis, keepdims=True), result, result.dtype.type(0))
 
 
+def sparsemax(x: npt.ArrayLike, axis: int = -1, out: Array | None = None) -> Array:
+    """Softmax's sparse relative: x - t where that is positive, else 0; t such that the sum is 1.
+
+    A row that has NaN or inf, or nothing but -inf, gives NaN.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int, default -1
+        The axis along which the rows lie.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+
+    References
+    ----------
+    .. [1] Martins and Astudillo, From softmax to sparsemax, 2016, arXiv:1602.02068.
+
+    Examples
+    --------
+    >>> fa.special.sparsemax(np.array([1.0, 0.5, -1.0]))
+    array([0.75, 0.25, 0.  ])
+    """
+    return _sparsemax(x, out, axis=axis)
+
+
+def sparsemax_backward(
+    grad: npt.ArrayLike, y: npt.ArrayLike, axis: int = -1, out: Array | None = None
+) -> Array:
+    """Gradient of ``sparsemax``, given its *output* y: grad less its mean where y is not 0, else 0.
+
+    Parameters
+    ----------
+    grad, y : array_like
+        The gradient by the result, and the result.
+    axis : int, default -1
+        As for ``sparsemax``.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        The gradient by x.
+
+    Examples
+    --------
+    >>> fa.special.sparsemax_backward(np.array([1.0, 2.0, 5.0]), np.array([0.75, 0.25, 0.0]))
+    array([-0.5,  0.5,  0. ])
+    """
+    return _sparsemax_backward(grad, y, out, axis=axis)
+
+
+_sparsemax = row_ufunc("special.sparsemax", "(n)->(n)", "..", sparse_rows.sparsemax)
+_sparsemax_backward = row_ufunc(
+    "special.sparsemax_backward", "(n),(n)->(n)", "...", sparse_rows.sparsemax_backward
+)
+
+
 def log_softmax(x: npt.ArrayLike, axis: Axes = None) -> Array:
     """The logarithm of ``softmax``, also accurate where one element outweighs all others.
 
@@ -232,7 +298,7 @@ def logsumexp(
     rows, kept = _rows(terms.astype(wide, copy=False), axis)
     with np.errstate(all="ignore"):
         if factors is None:
-            top, rest, count = part_ufunc(_log_softmax())(rows)
+            top, rest, count = part_ufunc(row_formula("log_softmax"))(rows)
             log = top.astype(np.float64) + np.log1p((count - 1) + rest)
             log = np.where(np.isneginf(top), -np.inf, log)
             sign = np.where(np.isneginf(log), 0.0, 1.0)
@@ -255,12 +321,6 @@ def _of_weighted(a: Array, b: Array) -> tuple[Array, Array]:
     terms = np.where(a == top, b, _weighted(a, top, b))
     total = terms.sum(-1, dtype=np.float64)
     return top[..., 0].astype(np.float64) + np.log(np.abs(total)), np.sign(total)
-
-
-def _log_softmax() -> Any:
-    entry = CATALOGUE["log_softmax"]
-    assert isinstance(entry, Rows)
-    return entry.formula
 
 
 def _real(function: str, a: npt.ArrayLike) -> Array:

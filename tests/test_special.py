@@ -156,6 +156,42 @@ def test_masked_softmax_with_a_temperature():
     assert actual.dtype == x.dtype
 
 
+def projected(x):
+    """A row's sparsemax by sorting, in float64."""
+    ordered = -np.sort(-x.astype(np.float64))
+    sums = np.cumsum(ordered) - 1
+    last = np.flatnonzero(ordered > sums / np.arange(1, x.size + 1))[-1]
+    return np.maximum(x - sums[last] / (last + 1), 0)
+
+
+@pytest.mark.parametrize("dtype", only(["float32"], ["float16", "float32", "float64"]))
+@pytest.mark.parametrize("shape", [(30, 7), (3, 1000)])
+def test_sparsemax(shape, dtype):
+    x = RNG.normal(0, 1, shape).astype(dtype)
+    x[0, 1] = -np.inf
+    y = fa.special.sparsemax(x)
+    eps = np.finfo(dtype).eps
+    right = np.apply_along_axis(projected, 1, x)
+    np.testing.assert_allclose(y, right, 0, eps)
+    np.testing.assert_array_equal(fa.special.sparsemax(x.T, axis=0).T, y)
+    grad = RNG.normal(size=shape).astype(dtype)
+    inside = y > 0
+    mean = np.where(inside, grad, 0).sum(1, keepdims=True, dtype="f8") / inside.sum(1)[:, None]
+    by = fa.special.sparsemax_backward(grad, y)
+    np.testing.assert_allclose(by, np.where(inside, grad - mean, 0), 4 * eps, eps)
+    assert fa.special.sparsemax_backward(grad, y, out=grad) is grad
+    np.testing.assert_array_equal(grad, by)
+    assert fa.special.sparsemax(x, out=x) is x
+    np.testing.assert_array_equal(x, y)
+
+
+def test_sparsemax_of_special_rows():
+    rows = np.array([[np.nan, 1], [np.inf, 1], [-np.inf, -np.inf], [5, -np.inf], [1e300, 1e300]])
+    with np.errstate(all="raise"):
+        y = fa.special.sparsemax(rows)
+    np.testing.assert_array_equal(y, [[np.nan] * 2] * 3 + [[1, 0], [0.5, 0.5]])
+
+
 def test_errors():
     with pytest.raises(TypeError, match="logsumexp: takes real numbers of up to 64 bits"):
         fa.special.logsumexp(np.array([1j]))

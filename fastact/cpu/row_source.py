@@ -48,15 +48,23 @@ class Source:
     #: Rows of the short form are at most so long; 0: as many as fit.
     limit = 0
 
-    def __init__(self, formula: RowFormula, kind: Kind, outputs: list[Kind], partial: bool) -> None:
-        self.formula, self.kind, self.partial = formula, kind, partial
+    def __init__(
+        self,
+        formula: RowFormula,
+        kind: Kind,
+        outputs: list[Kind],
+        partial: bool,
+        scaled: bool = False,
+    ) -> None:
+        """``scaled``: see ``rows.scaled``."""
+        self.formula, self.kind, self.partial, self.scaled = formula, kind, partial, scaled
         self.inputs = range(len(formula.inputs))
-        self.kinds = [kind] * len(self.inputs) + outputs
-        self.out = len(self.inputs)
+        self.kinds = [kind] * len(self.inputs) + [DOUBLE] * scaled + outputs
+        self.out = len(self.inputs) + scaled
         self.has_top = len(self.inputs) == 1
         #: Elements as large as the largest are counted instead of summed, lest what is beside them
         #: be lost: log(1 + s) is s where s is tiny.
-        self.counts = self.has_top and (self.partial or formula.total == "logarithm")
+        self.counts = self.has_top and (partial or scaled or formula.total == "logarithm")
         self.keeps_term = formula.keeps_term
         compute = kind.compute
         if not self.limit:
@@ -68,7 +76,7 @@ class Source:
 
     def unit(self) -> Unit:
         compute = self.kind.compute
-        form = "partial" if self.partial else "rows"
+        form = "partial" if self.partial else "scaled" if self.scaled else "rows"
         beside = BESIDE[compute]
         arrays = {f"new_tile{k}": (compute, 8 * self.limit) for k in self.inputs}
         arrays |= {f"new_{name}": (compute, beside) for name in ("tops", "counts", "firsts")}
@@ -111,9 +119,17 @@ added = A(select(other, e, T(0)))
 one = select(other, T(0), T(1))
 """
 
-    def known(self) -> str:
-        """What ``result`` gets to know of the total."""
-        return known(self.formula.total, wider=self.kind.compute == "float32")
+    def known(self, row: str) -> str:
+        """What ``result`` gets to know of the total of a row."""
+        if not self.scaled:
+            return known(self.formula.total, wider=self.kind.compute == "float32")
+        k = self.out - 1
+        return f"""\
+{self.store_partial(row)}\
+inverse = shifted(a{k}, {row} * s{k})[0] / (A(count) + (total + low)) + A(top - top)
+first = T(inverse)
+second = T(inverse - A(first))
+"""
 
     def values(self, read: Callable[[int], str]) -> str:
         return "".join(f"x{k} = {read(k)}\n" for k in self.inputs)
@@ -201,7 +217,7 @@ for i in range(n - 16, n):
         if keeps_term:
             values = f"x0 = load(p{self.out}, i)\n"
         return f"""\
-{head}{self.known()}
+{head}{self.known("r")}
 for i in range(n):
 {indented(values + self.results(keeps_term))}
     store(p{self.out}, i, {self.stored("y")})
@@ -326,7 +342,9 @@ if blocks and filled == 8:
             return f"store(tile0, j * 8 + q, {value})\n"
 
         contiguous = " and ".join(f"c{k} == {size}" for k in self.long) if blocks else "False"
-        body = self.beside("8", lambda k: f"load(tile{k}, j * 8 + q)", write, "eight_wide()", True)
+        row = "(r + (q if q < filled else filled - 1))"
+        read = "load(tile{k}, j * 8 + q)".format
+        body = self.beside("8", lambda k: read(k=k), write, "eight_wide()", row, True)
         return f"""\
 {tiles}
 blocks = {contiguous}
@@ -373,9 +391,10 @@ while r < rows:
         read: Callable[[int], str],
         write: Callable[[str], str],
         end: str,
+        row: str = "(r + q)",
         on_stack: bool = False,
     ) -> str:
-        """Rows side by side: element j of row q at a time, for all rows."""
+        """Rows side by side: element j of row q, whose number is ``row``, at a time, for all."""
         keeps_term = self.keeps_term and (on_stack or not self.kind.store)
         top = f"""\
 for j in range(n):
@@ -404,8 +423,8 @@ for q in range({width}):
     count = load(counts, q)
 """
         if self.partial:
-            return f"{head}    top = load(tops, q)\n{indented(self.store_partial('(r + q)'))}"
-        finish = load_top + self.known()
+            return f"{head}    top = load(tops, q)\n{indented(self.store_partial(row))}"
+        finish = load_top + self.known(row)
         again = values + load_top
         if keeps_term:
             again = f"x0 = {read(0 if on_stack else self.out)}\n"

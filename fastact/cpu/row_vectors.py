@@ -92,7 +92,7 @@ for begin in range(0, rows, height):
         low = A(0)
         count = load(counts, i)
         {"top = load(tops, i)" if self.has_top else ""}
-{indented(self.known(), 2)}
+{indented(self.known("(begin + i)"), 2)}
         store(firsts, i, first)
         store(counts, i, second)
         eight_wide()
@@ -222,7 +222,7 @@ for i in range(q, stop):
         if self.partial:
             return f"{head}{indented(self.store_partial('(r + i)'))}\n"
         return f"""\
-{head}{indented(self.known())}
+{head}{indented(self.known("(r + i)"))}
     store(firsts, i, first)
     store(counts, i, second)
     eight_wide()

@@ -11,7 +11,7 @@ from fastact.cpu.row_vectors import VectorSource
 from fastact.cpu.target import traits
 from fastact.source.formulas import call
 
-__all__ = ["DOUBLE", "INDEX", "maxout", "maxout_backward", "partial", "whole"]
+__all__ = ["DOUBLE", "INDEX", "maxout", "maxout_backward", "partial", "scaled", "whole"]
 
 
 def whole(formula: RowFormula, kind: Kind) -> Unit:
@@ -29,6 +29,15 @@ def partial(formula: RowFormula, kind: Kind) -> Unit:
     outputs = [kind] * formula.keeps_term
     outputs += [kind, DOUBLE, DOUBLE] if len(formula.inputs) == 1 else [DOUBLE]
     return _source(kind)(formula, kind, outputs, partial=True).unit()
+
+
+def scaled(formula: RowFormula, kind: Kind) -> Unit:
+    """The results times a number for each row, and what ``partial`` gives: ``(n),()->(n),(),(),()``.
+
+    For functions that need the largest element, and know the inverse of the sum.
+    """
+    outputs = [kind, kind, DOUBLE, DOUBLE]
+    return _source(kind)(formula, kind, outputs, partial=False, scaled=True).unit()
 
 
 def _source(kind: Kind) -> type[Source]:
