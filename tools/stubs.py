@@ -11,7 +11,6 @@ import argparse
 import inspect
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -119,6 +118,7 @@ def loss(name: str) -> str:
 def text_of_losses() -> str:
     imported = "".join(f"    {name} as {name},\n" for name in classes.__all__)
     text = f"{LOSSES}from fastact.losses.classes import (\n{imported})\n\n__all__: list[str]\n"
+    text += "\ndef make_ufuncs() -> None: ..."
     return text + "".join(f"\n{loss(name)}" for name in elements.NAMES) + "\n"
 
 

@@ -34,12 +34,12 @@ __all__ = ["LOSSES", "Loss"]
 
 
 class Loss(Entry):
-    """A loss of elements; ``flagged`` are other formulas for it, by the keyword that asks for it."""
+    """A loss of elements; ``flagged`` are other formulas, by the keyword that asks for them."""
 
     value: Callable[..., Any]
     gradient: Callable[..., Any]
     about: tuple[str, ...]
-    flagged: Mapping[str, Loss] = {}  # noqa: RUF012
+    flagged: Mapping[str, Loss] = {}
     constraints: tuple[tuple[str | float, str | float], ...] = ()
     gradient_idiom: str = ""
     torch: str = ""
@@ -197,9 +197,9 @@ class kl_div:
 
     class log_target:
         def value(log_probs, targets):
-            half = exp(bounded(0.5 * targets, 43))
+            half = exp(43 if targets > 86 else 0.5 * targets)
             return (1e999 if targets > 86 else half * half) * (targets - log_probs)
 
         def gradient(log_probs, targets):
-            half = exp(bounded(0.5 * targets, 43))
+            half = exp(43 if targets > 86 else 0.5 * targets)
             return -1e999 if targets > 86 else -(half * half)

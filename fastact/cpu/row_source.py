@@ -54,17 +54,17 @@ class Source:
         kind: Kind,
         outputs: list[Kind],
         partial: bool,
-        scaled: bool = False,
+        labelled: bool = False,
     ) -> None:
-        """``scaled``: see ``rows.scaled``."""
-        self.formula, self.kind, self.partial, self.scaled = formula, kind, partial, scaled
+        """``labelled``: see ``rows.labelled``."""
+        self.formula, self.kind, self.partial, self.labelled = formula, kind, partial, labelled
         self.inputs = range(len(formula.inputs))
-        self.kinds = [kind] * len(self.inputs) + [DOUBLE] * scaled + outputs
-        self.out = len(self.inputs) + scaled
+        self.kinds = [kind] * len(self.inputs) + [INDEX, DOUBLE, DOUBLE] * labelled + outputs
+        self.out = len(self.inputs) + 3 * labelled
         self.has_top = len(self.inputs) == 1
         #: Elements as large as the largest are counted instead of summed, lest what is beside them
         #: be lost: log(1 + s) is s where s is tiny.
-        self.counts = self.has_top and (partial or scaled or formula.total == "logarithm")
+        self.counts = self.has_top and (partial or labelled or formula.total == "logarithm")
         self.keeps_term = formula.keeps_term
         compute = kind.compute
         if not self.limit:
@@ -76,7 +76,7 @@ class Source:
 
     def unit(self) -> Unit:
         compute = self.kind.compute
-        form = "partial" if self.partial else "scaled" if self.scaled else "rows"
+        form = "partial" if self.partial else "labelled" if self.labelled else "rows"
         beside = BESIDE[compute]
         arrays = {f"new_tile{k}": (compute, 8 * self.limit) for k in self.inputs}
         arrays |= {f"new_{name}": (compute, beside) for name in ("tops", "counts", "firsts")}
@@ -98,7 +98,7 @@ class Source:
         parts = [functions_source(compute, term=Formula(formula.term))]
         if not self.partial:
             parts.append(functions_source(compute, result=Formula(formula.result)))
-        if formula.total == "logarithm" and not self.partial:
+        if self.labelled or (formula.total == "logarithm" and not self.partial):
             log = functions_source("float64", "A", log1p_of_sum=Formula(elementary.log1p_of_sum))
             parts.append(log)
         # A function that two of them call is there twice, and the same.
@@ -121,14 +121,52 @@ one = select(other, T(0), T(1))
 
     def known(self, row: str) -> str:
         """What ``result`` gets to know of the total of a row."""
-        if not self.scaled:
+        if not self.labelled:
             return known(self.formula.total, wider=self.kind.compute == "float32")
-        k = self.out - 1
+        factor, own, at, loss, log, by = (self.of_row(k, row) for k in (2, 3, 5, 6, 7, 8))
         return f"""\
-{self.store_partial(row)}\
-inverse = shifted(a{k}, {row} * s{k})[0] / (A(count) + (total + low)) + A(top - top)
+more = total + low
+rest = (A(count) - A(1)) + more
+undefined = A(top - top)
+label = T({at})
+power = A(term(label, top))
+others = select(label == top, rest, (A(1) + rest) - power)
+logarithm = log1p_of_sum(rest) + undefined
+{loss} = logarithm + (A(top) - {at})
+{log} = logarithm + A(top)
+inverse = A(1) / (A(count) + more) + undefined
+{by} = (({factor} - {own}) * power - {own} * others) * inverse
+inverse = {factor} * inverse
 first = T(inverse)
 second = T(inverse - A(first))
+"""
+
+    def of_row(self, k: int, row: str) -> str:
+        """The number that operand ``k`` has for a row."""
+        return f"shifted(a{k}, {row} * s{k})[0]"
+
+    def begin(self, row: str) -> str:
+        """What is read before anything is written: the element at the label.
+
+        In long rows after the largest one: then it is in the cache, and nothing waits for it.
+        """
+        if not self.labelled:
+            return ""
+        element = self.value(f"shifted(a0, {row} * s0 + where * c0)[0]")
+        return f"""\
+where = {self.of_row(1, row)}
+{self.of_row(5, row)} = A({element}) if (where >= 0) and (where < n) else A(0)
+"""
+
+    def finish(self, row: str) -> str:
+        """What is written in the end: the result at the label."""
+        if not self.labelled:
+            return ""
+        by = self.stored(f"T({self.of_row(8, row)})")
+        return f"""\
+where = {self.of_row(1, row)}
+if (where >= 0) and (where < n):
+    shifted(a4, {row} * s4 + where * c4)[0] = {by}
 """
 
     def values(self, read: Callable[[int], str]) -> str:
@@ -179,14 +217,23 @@ elif {adjacent} and rows >= 8:
         width = rows - r
         if width > {BESIDE[compute]}:
             width = {BESIDE[compute]}
+{indented(self.of_each("width", self.begin), 2)}
 {indented(self.side_by_side(), 2)}
+{indented(self.of_each("width", self.finish), 2)}
         r += width
 {short}
 else:
     for r in range(rows):
+{indented(self.begin("r"), 2)}
 {indented(self.beside("1", self.anywhere, self.to_anywhere, ""), 2)}
+{indented(self.finish("r"), 2)}
 """
         return "def loop(args, dimensions, steps, data):\n" + indented(body)
+
+    def of_each(self, width: str, text: Callable[[str], str]) -> str:
+        """What is to be done for each of ``width`` rows from number r on."""
+        done = text("(r + q)")
+        return f"for q in range({width}):\n{indented(done)}\n" if done else ""
 
     def sequences(self) -> str:
         """Contiguous rows."""
@@ -211,7 +258,7 @@ for i in range(n - 16, n):
     top = maximum(top, {self.value("load(p0, i)")})
     eight_wide_twice()
 """
-        head = f"{pointers}{top if self.has_top else ''}{total}"
+        head = f"{pointers}{top if self.has_top else ''}{self.begin('r')}{total}"
         if self.partial:
             return head + self.store_partial("r")
         if keeps_term:
@@ -222,7 +269,7 @@ for i in range(n):
 {indented(values + self.results(keeps_term))}
     store(p{self.out}, i, {self.stored("y")})
     independent()
-"""
+{self.finish("r")}"""
 
     def block_totals(self, values: str) -> str:
         """The total of terms without an exponential, summed by blocks in T."""
@@ -353,6 +400,7 @@ while r < rows:
     filled = rows - r
     if filled > 8:
         filled = 8
+{indented(self.of_each("filled", self.begin))}
 {indented(transposed(inputs) if blocks else "left = 0")}
     for q in range(8):
         row = r + (q if q < filled else filled - 1)
@@ -364,6 +412,7 @@ while r < rows:
         for j in range(left, n):
             y = load(tile0, j * 8 + q)
             shifted(a{out}, (r + q) * s{out} + j * c{out})[0] = {self.stored("y")}
+{indented(self.of_each("filled", self.finish))}
     r += 8
 """
 

@@ -119,7 +119,7 @@ largest = v_repeated(T(-INFINITY))
 top = v_maximum(largest)
 """
         return f"""\
-{self.pointers()}{top if self.has_top else ""}{self.nothing()}{self.passed(term)}\
+{self.pointers()}{top if self.has_top else ""}{self.begin("r")}{self.nothing()}{self.passed(term)}\
 total = v_sum(totals_of)
 low = A(0)
 count = {"v_sum(counts_of)" if self.counts else "T(0)"}
@@ -129,7 +129,7 @@ count = {"v_sum(counts_of)" if self.counts else "T(0)"}
         def result(a_part: bool) -> str:
             return self.write(self.result(lambda k: self.read(k, a_part), "top"), a_part)
 
-        return self.pointers() + self.passed(result)
+        return self.pointers() + self.passed(result) + self.finish("r")
 
     def pointers(self) -> str:
         return "".join(f"p{k} = shifted(a{k}, r * s{k})\n" for k in self.long)

@@ -11,7 +11,7 @@ from fastact.cpu.row_vectors import VectorSource
 from fastact.cpu.target import traits
 from fastact.source.formulas import call
 
-__all__ = ["DOUBLE", "INDEX", "maxout", "maxout_backward", "partial", "scaled", "whole"]
+__all__ = ["DOUBLE", "INDEX", "labelled", "maxout", "maxout_backward", "partial", "whole"]
 
 
 def whole(formula: RowFormula, kind: Kind) -> Unit:
@@ -31,13 +31,16 @@ def partial(formula: RowFormula, kind: Kind) -> Unit:
     return _source(kind)(formula, kind, outputs, partial=True).unit()
 
 
-def scaled(formula: RowFormula, kind: Kind) -> Unit:
-    """The results times a number for each row, and what ``partial`` gives: ``(n),()->(n),(),(),()``.
+def labelled(formula: RowFormula, kind: Kind) -> Unit:
+    """Cross-entropy of rows with labels: ``(n),(),(),()->(n),(),(),(),()``.
 
-    For functions that need the largest element, and know the inverse of the sum.
+    ``formula`` is that of softmax. Inputs are the elements, the label, and two numbers: by what the
+    softmax is multiplied, and what is taken off at the label, where both cancel to what is exact.
+    Outputs are the gradient; the element at the label; logarithm of the sum less that; logarithm of
+    the sum; and the gradient at the label. A label that is none is less than 0.
     """
-    outputs = [kind, kind, DOUBLE, DOUBLE]
-    return _source(kind)(formula, kind, outputs, partial=False, scaled=True).unit()
+    outputs = [kind, DOUBLE, DOUBLE, DOUBLE, DOUBLE]
+    return _source(kind)(formula, kind, outputs, partial=False, labelled=True).unit()
 
 
 def _source(kind: Kind) -> type[Source]:

@@ -7,6 +7,7 @@ float64 and in an order of its own: the result is the same for any number of thr
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from fastact.catalogue.dtypes import Kind
 from fastact.catalogue.losses import Loss
@@ -17,14 +18,15 @@ from fastact.source.formulas import Formula, call, functions_source
 
 __all__ = ["operands", "unit"]
 
-# What a loop can give, in this order: "gradient" by each element, times a number; the "value" that
-# each has; and the "sum" of values over a row.
+# What a loop can give, in this order: the "gradient" by each element; the "value" of each; and the
+# "sum" of values over a row, beside which gradients are multiplied by a number.
 
 
 def operands(loss: Loss, kind: Kind, outputs: tuple[str, ...]) -> list[Kind]:
     """Kinds of the operands: element, target, parameters, the number for gradients, outputs."""
     compute = Kind(kind.compute, kind.compute, kind.compute)
-    inputs = [kind, kind, *[compute] * len(loss.parameters), *[DOUBLE] * ("gradient" in outputs)]
+    inputs = [kind, kind, *[compute] * len(loss.parameters)]
+    inputs += [DOUBLE] * (outputs == ("gradient", "sum"))
     return [*inputs, *(DOUBLE if name == "sum" else kind for name in outputs)]
 
 
@@ -32,10 +34,10 @@ def unit(loss: Loss, kind: Kind, outputs: tuple[str, ...]) -> Unit:
     """``(n),(n),(n)...,()->...``, where rows of parameters may be one number over and over."""
     kinds = operands(loss, kind, outputs)
     parameters = range(2, 2 + len(loss.parameters))
-    gradient = "gradient" in outputs
+    gradient, scaled = "gradient" in outputs, outputs == ("gradient", "sum")
     out = {name: len(kinds) - len(outputs) + k for k, name in enumerate(outputs)}
     long = [0, 1, *parameters, *(k for name, k in out.items() if name != "sum")]
-    formulas = {"gradient": Formula(loss.gradient)} if gradient else {}
+    formulas: dict[str, Any] = {"gradient": Formula(loss.gradient)} if gradient else {}
     if outputs != ("gradient",):
         formulas["value"] = Formula(loss.value)
 
@@ -45,7 +47,7 @@ def unit(loss: Loss, kind: Kind, outputs: tuple[str, ...]) -> Unit:
         lines = [f"x{k} = T({call(kinds[k].load, read(k))})" for k in (0, 1, *parameters)]
         given = ", ".join(f"x{k}" for k in (0, 1, *parameters))
         if gradient:
-            lines.append(f"by = T(T(gradient({given})) * scale)")
+            lines.append(f"by = T(gradient({given}){' * scale' * scaled})")
         if "value" in formulas:
             lines.append(f"term = T(value({given}))")
         if "sum" in out:
@@ -91,7 +93,7 @@ n = dimensions[1]
 {"".join(f"a{k} = operand(args, {k}, {of.storage})" + chr(10) for k, of in enumerate(kinds))}
 {"".join(f"s{k} = steps[{k}]" + chr(10) for k in range(len(kinds)))}
 {"".join(f"c{k} = steps[{len(kinds) + position}]" + chr(10) for position, k in enumerate(long))}
-{f"scale = T(a{2 + len(parameters)}[0])" if gradient else ""}
+{f"scale = T(a{2 + len(parameters)}[0])" if scaled else ""}
 if n < 1:
     return
 if {" and ".join(scalars)}:

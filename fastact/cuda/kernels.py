@@ -651,7 +651,7 @@ def terms(loss: Loss, kind: Kind, outputs: tuple[str, ...], arrays: tuple[bool, 
     given = [f"q{k}" for k, is_array in enumerate(arrays) if is_array]
     numbers = [f"p{k}" for k, is_array in enumerate(arrays) if not is_array]
     operands = ", ".join(["x0", "x1", *(f"p{k}" for k in range(len(arrays)))])
-    formulas = {"value": Formula(loss.value)}
+    formulas: dict[str, Any] = {"value": Formula(loss.value)}
     lines = [f"x{k} = T({call(kind.load, f'load_one(a{k} + {size} * i, S)')})" for k in (0, 1)]
     lines += [f"p{q[1:]} = load_one({q} + {compute_size} * (i % n_{q}), T)" for q in given]
     if "gradient" in outputs:
@@ -737,8 +737,9 @@ def cross_entropy(kind: Kind, gradient: bool, weighted: bool, summed: bool) -> C
     """Cross-entropy of rows, a block for each, in the steps of ``rows``, and its gradient.
 
     ``summed``: losses are to be summed, so they are of float64. Arguments: addresses of logits,
-    labels (int64), weights (float64), gradient, losses, and of what the gradient is divided by; elements before the axis of classes, along it, and after
-    it; and which labels do not count. A label that is no class makes its row NaN.
+    labels (int64), weights (float64), gradient, losses, and of what the gradient is divided by;
+    elements before the axis of classes, along it, and after it; and which labels do not count. A
+    label that is no class makes its row NaN.
     """
     size = kind.itemsize
     functions = (

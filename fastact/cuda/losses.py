@@ -2,7 +2,7 @@
 
     loss, grad = fastact.cuda.losses.cross_entropy_with_grad(logits, labels, out=logits)
 
-A loss is an array without dimensions of the caller's library, if it is reduced, so nothing waits for
+A loss that is reduced is an array without dimensions, of the caller's library, so nothing waits for
 it. Sums are in float64, and which thread adds what depends on the shape alone.
 """
 
@@ -108,8 +108,8 @@ def _repeated(function: str, name: str, given: Any, of: View) -> View:
         shape = shape[1:]
     if shape != of.shape[len(of.shape) - len(shape) :] or not view.contiguous:
         raise ValueError(
-            f"{function}: {name} must be a number, or have the last axes of shape {of.shape} and no "
-            f"gaps; its shape is {view.shape}"
+            f"{function}: {name} must be a number, or have the last axes of shape {of.shape} and "
+            f"no gaps; its shape is {view.shape}"
         )
     if view.kind is not KINDS[of.kind.compute] or view.device != of.device:
         raise TypeError(
@@ -168,7 +168,7 @@ def cross_entropy(
 ) -> Any:
     """On a GPU: ``fastact.losses.cross_entropy`` of integer labels.
 
-    A label that is no class is not an error, which somebody would have to wait for: the loss is NaN.
+    A label that is no class is no error, which somebody would have to wait for: the loss is NaN.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Losses of labels: cross-entropy of logits, and nll of their log_softmax.
 
-Logits are read once, row by row: the kernel of softmax gives the largest one and the sum of the
-powers, and writes each power over that sum, times what the row counts for, where the gradient goes.
-Probabilities are never stored beside it. What is left is done once a row, or to the labels.
+Logits are read once, row by row: the kernel of softmax gives the loss of a row, and writes each
+power over the sum of them, times what the row counts for, where the gradient goes. Probabilities
+are never stored beside it. What is left is done once a row.
 
 Sums are kept in float64 and have an order of their own, so results do not depend on the number of
 threads.
@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.catalogue.entries import row_formula
+from fastact.catalogue.scalar import log1p_of_sum
 from fastact.losses.reductions import check_reduction, floats, quotient
 from fastact.public import shapes
 from fastact.public.checks import check_out
-from fastact.public.rows import part_ufunc, scaled_ufunc
+from fastact.public.kernels import kernel
+from fastact.public.rows import labelled_ufunc, part_ufunc
 
 __all__ = [
     "cross_entropy",
@@ -406,6 +408,7 @@ class _Logits(_Labels):
             )
         self.targets = np.moveaxis(labels, self.axis, -1).reshape(-1, self.classes)
         self.counts = np.ones(len(self.targets), bool)
+        self.labels = np.full(len(self.targets), -1)
         self.factors = np.ones(len(self.targets))  # the mean is over rows, whatever their weights
 
     # --- rows -----------------------------------------------------------------------------------
@@ -440,44 +443,28 @@ class _Logits(_Labels):
         return total
 
     def _losses(self, block: slice, grad: Array | None, divisor: float) -> Array:
-        x, counts = self.rows[block], self.counts[block]
-        mine = np.arange(len(x))
-        labels = None if self.targets is not None else self.labels[block]
-        # What is read here is overwritten later where the gradient replaces the logits.
-        at_label = None if labels is None else x[mine, labels].astype(np.float64)
-        spread = self._spread(block, x)
+        x, labels, counts = self.rows[block], self.labels[block], self.counts[block]
+        spread = self._spread(block, x)  # of logits that the gradient may replace
         # What counts for each row: its label, and the sum of what is spread over all classes.
-        own = 0.0 if labels is None else self.factors[block] * (1 - self.smoothing)
-        spread_sum = 0.0 if spread is None else spread[0].sum(-1)
+        own = self.factors[block] * (1 - self.smoothing) if self.targets is None else 0.0
+        share, product = (0.0, 0.0) if spread is None else spread
+        spread_sum = share if spread is None else np.sum(share, -1)
         if grad is None:
             top, rest, count = _sums()(x)
+            at_label = x[np.arange(len(x)), labels].astype(np.float64)
+            # The sum of the powers is that and 1; NaN where the largest logit is infinite.
+            log = _log1p()((count - 1) + rest) + (top - top)
+            loss, log_sum = log + (top - at_label), log + top
         else:
-            scale = np.where(counts, (own + spread_sum) / divisor, 0)
-            into = (grad, None, None, None)
-            _, top, rest, count = _scaled_softmax()(x, scale, out=into)
-        top = top.astype(np.float64)
-        rest = rest + (count - 1)  # the sum of the powers is that and 1
-        log = np.log1p(rest) + (top - top)  # NaN where that is infinite
-        losses = np.zeros(len(x))
-        if at_label is not None and self.smoothing < 1:
-            losses += own * (log + (top - at_label))
-        if spread is not None:
-            losses += spread_sum * (log + top) - spread[1]
-        if grad is None:
-            return losses
-        if spread is not None:
-            grad -= np.asarray(spread[0] / divisor, x.dtype)
-        if at_label is not None and labels is not None:
-            # p - 1 from what the other powers are, where p is that of the largest logit.
-            power = np.exp(at_label - top)
-            others = np.where(at_label == top, rest, 1 + rest - power)
-            at_labels = own * others / (1 + rest) + (top - top)
+            numbers = (np.divide(number, divisor) for number in (own + spread_sum, own))
+            out = (grad, None, None, None, None)
+            _, _, loss, log_sum, _ = _labelled()(x, labels, *numbers, out=out)
             if spread is not None:
-                at_labels += spread[0][labels] - spread_sum * power / (1 + rest)
-            grad[mine, labels] = -at_labels / divisor
-        if not counts.all():
-            grad[~counts] = 0
-        return losses
+                grad -= np.asarray(share / divisor, x.dtype)
+            if not counts.all():
+                grad[~counts] = 0
+        losses = own * loss if self.targets is None and self.smoothing < 1 else np.zeros(len(x))
+        return losses if spread is None else losses + (spread_sum * log_sum - product)
 
     def _spread(self, block: slice, x: Array) -> tuple[Array, Array] | None:
         """Weighted probabilities of all classes, of all rows or of each, and their product with x;
@@ -505,11 +492,22 @@ def _sums() -> np.ufunc:
 
 
 @functools.cache
-def _scaled_softmax() -> np.ufunc:
-    """Softmax times a number for each row, and the same sums."""
-    return scaled_ufunc(row_formula("softmax"), "losses.scaled_softmax")
+def _labelled() -> np.ufunc:
+    """The gradient of each row, and what its loss is made of."""
+    return labelled_ufunc(row_formula("softmax"), "losses.cross_entropy.ufunc")
+
+
+@functools.cache
+def _log1p() -> np.ufunc:
+    """log(1 + x), for x that is not negative, to the bit what the kernel of gradients has."""
+    return kernel("losses.log1p", 1, _log1p_formula)
+
+
+def _log1p_formula(x):  # type: ignore[no-untyped-def]
+    return log1p_of_sum(x)  # type: ignore[no-untyped-call]
 
 
 def make_ufuncs() -> None:
     """Make those that are for losses alone, so that ``ufunc.loops`` knows them."""
-    _scaled_softmax()
+    _labelled()
+    _log1p()

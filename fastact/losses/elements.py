@@ -45,14 +45,14 @@ _WANTED = (("value",), ("sum",), ("gradient", "value"), ("gradient", "sum"))
 
 @functools.cache
 def _ufunc(loss: Loss, outputs: tuple[str, ...]) -> np.ufunc:
-    gradient = "gradient" in outputs
+    scaled = outputs == ("gradient", "sum")
 
     def of(dtype: np.dtype[Any], kind: Kind) -> Loop:
         kinds = terms.operands(loss, kind, outputs)
         dtypes = tuple(dtype if of is kind else np.dtype(of.name) for of in kinds)
         return Loop(dtypes, tuple(kinds), 0, lambda: terms.unit(loss, kind, outputs))
 
-    inputs = ["(n)"] * (2 + len(loss.parameters)) + ["()"] * gradient
+    inputs = ["(n)"] * (2 + len(loss.parameters)) + ["()"] * scaled
     results = ["()" if name == "sum" else "(n)" for name in outputs]
     shape = Shape.of(f"{','.join(inputs)}->{','.join(results)}")
     what = "_".join(outputs)
@@ -130,7 +130,7 @@ def _computed(
     """Fill ``grad`` and ``values``, what is there of them; the sum of the losses, if no values."""
     wanted = ("gradient",) * (grad is not None) + (("sum",) if values is None else ("value",))
     ufunc, size = _ufunc(loss, wanted), flat[0].size
-    scale = () if grad is None else (1 / max(1, divisor),)
+    scale = (1 / max(1, divisor),) if wanted == ("gradient", "sum") else ()
     filled = [of.reshape(-1) for of in (grad, values) if of is not None]
     length = numbers[0].size if repeated and numbers else ROW
     whole = size // length * length

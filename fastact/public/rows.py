@@ -23,7 +23,7 @@ from fastact.public.documentation import documentation
 from fastact.public.elementwise import kernel_ufunc
 from fastact.source.totals import known
 
-__all__ = ["largest", "part_ufunc", "row_ufunc", "rows", "scaled_ufunc"]
+__all__ = ["labelled_ufunc", "largest", "part_ufunc", "row_ufunc", "rows"]
 
 Array = npt.NDArray[Any]
 
@@ -126,11 +126,11 @@ def part_ufunc(formula: RowFormula) -> np.ufunc:
     )
 
 
-def scaled_ufunc(formula: RowFormula, name: str) -> np.ufunc:
-    """The results of a formula times a number for each row, and sums, as ``kernels.scaled`` says."""
-    signature = "(n),()->(n),(),(),()"
-    unit = functools.partial(kernels.scaled, formula)
-    return row_ufunc(name, signature, ".d..dd", unit, half=False)
+def labelled_ufunc(formula: RowFormula, name: str) -> np.ufunc:
+    """Cross-entropy of rows with labels, as ``kernels.labelled`` says."""
+    signature, dtypes = "(n),(),(),()->(n),(),(),(),()", ".ldd.dddd"
+    unit = functools.partial(kernels.labelled, formula)
+    return row_ufunc(name, signature, dtypes, unit, half=False)
 
 
 class _RowFunction:
