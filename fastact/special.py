@@ -263,7 +263,7 @@ def logsumexp(
     Parameters
     ----------
     a : array_like
-        Real numbers.
+        Real or complex numbers.
     axis : int or tuple of int, optional
         The default is all axes.
     b : array_like, optional
@@ -277,7 +277,8 @@ def logsumexp(
     Returns
     -------
     ndarray or scalar, or two of them
-        The logarithm of the sum's absolute value, and its sign if wanted.
+        The logarithm of the sum's absolute value, and its sign if wanted. Of complex numbers, the
+        logarithm of the sum; or that of its absolute value, and the sum over that.
 
     Examples
     --------
@@ -289,15 +290,18 @@ def logsumexp(
     >>> round(log.item(), 6), sign.item()
     (0.541325, -1.0)
     """
-    terms = _real("logsumexp", a)
-    factors = None if b is None else _real("logsumexp", b)
+    terms = _numbers("logsumexp", a)
+    factors = None if b is None else _numbers("logsumexp", b)
     dtype = terms.dtype if factors is None else np.result_type(terms, factors)
     if factors is not None:
         terms, factors = np.broadcast_arrays(terms, factors)
     wide = np.dtype(np.float32) if dtype.itemsize == 2 else dtype
     rows, kept = _rows(terms.astype(wide, copy=False), axis)
     with np.errstate(all="ignore"):
-        if factors is None:
+        if dtype.kind == "c":
+            of = None if factors is None else _rows(factors, axis)[0]
+            log, sign = _of_complex(rows, of, return_sign)
+        elif factors is None:
             top, rest, count = part_ufunc(row_formula("log_softmax"))(rows)
             log = top.astype(np.float64) + np.log1p((count - 1) + rest)
             log = np.where(np.isneginf(top), -np.inf, log)
@@ -305,13 +309,12 @@ def logsumexp(
         else:
             log, sign = _of_weighted(rows, _rows(factors.astype(wide, copy=False), axis)[0])
         sign = np.where(np.isnan(log), np.nan, sign)
-        if not return_sign:
+        if not return_sign and dtype.kind != "c":
             log = np.where(sign < 0, np.nan, log)
-        log, sign = (
-            result.astype(dtype).reshape(kept if keepdims else _without(terms.ndim, axis, kept))[()]
-            for result in (log, sign)
-        )
-    return (log, sign) if return_sign else log
+        of_log = dtype.type(0).real.dtype if return_sign else dtype
+        shape = kept if keepdims else _without(terms.ndim, axis, kept)
+        log = log.astype(of_log).reshape(shape)[()]
+        return (log, sign.astype(dtype).reshape(shape)[()]) if return_sign else log
 
 
 def _of_weighted(a: Array, b: Array) -> tuple[Array, Array]:
@@ -323,12 +326,27 @@ def _of_weighted(a: Array, b: Array) -> tuple[Array, Array]:
     return top[..., 0].astype(np.float64) + np.log(np.abs(total)), np.sign(total)
 
 
-def _real(function: str, a: npt.ArrayLike) -> Array:
-    """An array of floating-point numbers."""
+def _of_complex(a: Array, b: Array | None, return_sign: bool) -> tuple[Array, Array]:
+    """The same of complex numbers: the logarithm of the sum or of its size, and its direction."""
+    real = a.real if b is None else np.where(b == 0, -np.inf, a.real)
+    top = real.max(-1, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    powers = np.where(np.isneginf(real), 0, np.exp(a - top))
+    total = (powers if b is None else np.where(b == 0, 0, b * powers)).sum(-1)
+    size = abs(total)
+    sign = np.where(size == 0, 0, total / size)
+    if not return_sign:
+        return np.log(total) + top[..., 0], sign
+    return np.log(size) + top[..., 0], sign
+
+
+def _numbers(function: str, a: npt.ArrayLike) -> Array:
+    """An array of floating-point or complex numbers."""
     array = np.asanyarray(a)
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise TypeError(f"{function}: takes real numbers of up to 64 bits, got {array.dtype}")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    kind, itemsize = array.dtype.kind, array.dtype.itemsize
+    if kind not in "biufc" or itemsize > (16 if kind == "c" else 8):
+        raise TypeError(f"{function}: takes numbers of up to 64 bits, got {array.dtype}")
+    return array if kind in "fc" else array.astype(np.float64)
 
 
 def _axes(dimensions: int, axis: Axes) -> tuple[int, ...]:

@@ -157,7 +157,7 @@ def test_loops_work_on_several_vectors_in_turn():
     """)
     f = numba.njit("void(float32[::1], float32[::1])")(plain)
     (text,) = f.inspect_llvm().values()
-    assert len(re.findall(r"= load <\d+ x float>", text)) == 4
+    assert len(re.findall(r"= load <\d+ x float>", text)) >= 4
 
 
 def test_a_ufunc_is_an_argument():
