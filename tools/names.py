@@ -216,7 +216,8 @@ def ours(name: str) -> str:
     found = functions.get(simplified(name)) or KNOWN.get(simplified(name))
     if found is None:
         raise SystemExit(f"{name} is neither ours nor explained: say in KNOWN what it is")
-    return found
+    in_place = name.endswith("_") and simplified(name) in functions
+    return f"{found[:-1]}_`" if in_place else found
 
 
 def text() -> str:
