@@ -23,6 +23,7 @@ true.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,13 +46,13 @@ class Loss(Entry):
     torch: str = ""
     reductions: tuple[str, ...] = ("mean", "sum", "none")
 
-    @property
+    @functools.cached_property
     def arrays(self) -> tuple[str, str]:
         """What the element and its target are called."""
         element, target, *_ = inspect.signature(self.value).parameters
         return element, target
 
-    @property
+    @functools.cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         of = Activation(name=self.name, formula=self.value, arrays=2, about=self.about[2:])
         return of.arguments

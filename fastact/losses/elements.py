@@ -88,7 +88,7 @@ def _run(
         raise ValueError(
             f"{function}: {of_targets} must have the shape of {name}, {shape}, got {targets.shape}"
         )
-    native = dtype.newbyteorder("=")
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
     flat = [np.ascontiguousarray(a, native).reshape(-1) for a in (array, targets)]
     numbers, repeated = _factors(function, loss, parameters, shape, native)
     divisor = divisor_of(reduction, shape)
@@ -107,7 +107,7 @@ def _run(
     if out is None:
         by = by.astype(dtype, copy=False)
     else:
-        if grad.ctypes.data != out.ctypes.data:
+        if grad is not out:
             np.copyto(out, by, casting="same_kind")
         by = out
     return by if suffix == "_grad" else (losses, by)
@@ -163,6 +163,8 @@ def _factors(
         small, large = (given.get(str(end), end) for end in ends)
         constrain(function, str(ends[0]), small, str(ends[1]), large)
     compute = np.float64 if dtype == np.float64 else np.float32
+    if all(type(number) in (int, float) for number in given.values()):
+        return _numbers(tuple(given.values()), compute), True
     arrays = {name: np.asarray(number, compute) for name, number in given.items()}
     for name, array in arrays.items():
         if not _fits(array.shape, shape):
@@ -170,7 +172,7 @@ def _factors(
                 f"{function}: {name} must be a number or broadcast to {shape}, got {array.shape}"
             )
     if all(array.size == 1 for array in arrays.values()):
-        return [np.broadcast_to(array.reshape(()), (ROW,)) for array in arrays.values()], True
+        return _numbers(tuple(array.item() for array in arrays.values()), compute), True
     common = np.broadcast_shapes(*(array.shape for array in arrays.values()))
     while common[0] == 1:
         common = common[1:]
@@ -181,6 +183,12 @@ def _factors(
     last = [array.reshape(array.shape[-len(common) :]) for array in arrays.values()]
     rows = [np.broadcast_to(array, common).reshape(-1) for array in last]
     return [np.tile(row, ROW // period) for row in rows], True
+
+
+@functools.lru_cache(64)
+def _numbers(given: tuple[float, ...], compute: type[np.floating[Any]]) -> list[Array]:
+    """Each as a row that has it over and over, and takes no memory."""
+    return [np.broadcast_to(compute(number), (ROW,)) for number in given]
 
 
 def _fits(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
@@ -198,8 +206,9 @@ def _room(out: Array | None, dtype: np.dtype[Any], inputs: Sequence[Array]) -> A
     if out is None or out.dtype != dtype or not out.flags.carray:
         return np.empty(inputs[0].size, dtype)
     for array in inputs:
-        same = array.ctypes.data == out.ctypes.data and array.dtype == dtype
-        if not (same and array.size == out.size) and np.may_share_memory(array, out):
+        if np.may_share_memory(array, out) and not (
+            array.ctypes.data == out.ctypes.data and array.dtype == dtype and array.size == out.size
+        ):
             return np.empty(out.size, dtype)
     return out
 
