@@ -82,7 +82,7 @@ def _formulas(body: type) -> dict[str, Any]:
 class mse:
     """Squared error: (x - target)^2.
 
-    >>> fa.losses.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    >>> fa.losses.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0])).item()
     2.0
     """
 
@@ -172,11 +172,11 @@ class kl_div:
 
     With ``log_target``, targets are logarithms, too; those above 86 count as infinite.
 
-    >>> log_probs, targets = np.log([[0.5, 0.5]]), np.array([[0.5, 0.5]])
-    >>> fa.losses.kl_div(log_probs, targets, reduction="batchmean")
-    0.0
-    >>> fa.losses.kl_div(log_probs, np.log(targets), log_target=True, reduction="sum")
-    0.0
+    >>> log_probs, targets = np.log([[0.5, 0.5]]), np.array([[0.25, 0.75]])
+    >>> fa.losses.kl_div(log_probs, targets, reduction="batchmean").round(6).item()
+    0.130812
+    >>> fa.losses.kl_div(log_probs, np.log(targets), log_target=True, reduction="none").round(6)
+    array([[-0.173287,  0.304099]])
     """
 
     about = ("logarithms of probabilities", "probabilities that they should be those of")
