@@ -272,7 +272,7 @@ def _documentation(loss: Loss, suffix: str, parameters: Sequence[Parameter]) -> 
         f"{element} : array_like\n    {loss.about[0].capitalize()}: floating-point numbers.",
         f"{target} : array_like\n    Of their shape: {loss.about[1]}.",
         *(
-            f"{p.name} : {p.type}, default {p.default}\n"
+            f"{p.name} : {p.type}, {'optional' if p.default is None else f'default {p.default}'}\n"
             f"{textwrap.indent(textwrap.fill(p.about[0].upper() + p.about[1:] + '.', 92), '    ')}"
             for p in parameters
         ),
