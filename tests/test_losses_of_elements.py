@@ -115,6 +115,11 @@ def test_out(name, keywords):
     np.testing.assert_array_equal(x, right)
 
 
+def test_none_is_the_default():
+    x, targets = operands("mse", {}, (5,))
+    assert losses.mse(x, targets, weight=None) == losses.mse(x, targets)
+
+
 @pytest.mark.parametrize("shape", [(5,), (1, 3, 5), (4, 1, 1), (4, 3, 5)], ids=str)
 def test_parameters_broadcast(shape):
     x, targets = operands("binary_cross_entropy_with_logits", {}, (4, 3, 5))

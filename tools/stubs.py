@@ -110,7 +110,10 @@ def text() -> str:
 def loss(name: str) -> str:
     of, suffix, parameters = elements.arguments(name)
     declared = [f"{array}: npt.ArrayLike" for array in of.arrays] + ["*"]
-    declared += [f"{p.name}: {annotation(p)} = ..." for p in parameters]
+    own = {p.name for p in of.parameters}  # of which None is the default
+    declared += [
+        f"{p.name}: {annotation(p)}{' | None' * (p.name in own)} = ..." for p in parameters
+    ]
     arguments = "".join(f"    {p},\n" for p in declared)
     return f"def {name}(\n{arguments}) -> {RESULTS[suffix]}: ..."
 

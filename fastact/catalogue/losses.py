@@ -57,6 +57,11 @@ class Loss(Entry):
         of = Activation(name=self.name, formula=self.value, arrays=2, about=self.about[2:])
         return of.arguments
 
+    def completed(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters; None stands for the default, as in PyTorch."""
+        pairs = ((p, parameters[p.name]) for p in self.parameters)
+        return {p.name: p.default if number is None else number for p, number in pairs}
+
 
 #: By name.
 LOSSES: dict[str, Loss] = {}

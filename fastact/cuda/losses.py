@@ -52,6 +52,7 @@ def _run(
     stream: Any,
 ) -> Any:
     check_reduction(function, reduction, loss.reductions)
+    parameters = loss.completed(parameters)
     views = {n: arrays.view(function, n, a) for n, a in zip(loss.arrays, given, strict=True)}
     like, (of, targets) = given[0], views.values()
     if targets.shape != of.shape:

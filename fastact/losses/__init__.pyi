@@ -20,14 +20,14 @@ def mse(
     predictions: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    weight: npt.ArrayLike = ...,
+    weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
 ) -> Any: ...
 def mse_grad(
     predictions: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    weight: npt.ArrayLike = ...,
+    weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
     out: npt.NDArray[Any] | None = ...,
 ) -> npt.NDArray[Any]: ...
@@ -35,7 +35,7 @@ def mse_with_grad(
     predictions: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    weight: npt.ArrayLike = ...,
+    weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
     out: npt.NDArray[Any] | None = ...,
 ) -> tuple[Any, npt.NDArray[Any]]: ...
@@ -43,16 +43,16 @@ def huber(
     predictions: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    delta: npt.ArrayLike = ...,
-    weight: npt.ArrayLike = ...,
+    delta: npt.ArrayLike | None = ...,
+    weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
 ) -> Any: ...
 def huber_grad(
     predictions: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    delta: npt.ArrayLike = ...,
-    weight: npt.ArrayLike = ...,
+    delta: npt.ArrayLike | None = ...,
+    weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
     out: npt.NDArray[Any] | None = ...,
 ) -> npt.NDArray[Any]: ...
@@ -60,8 +60,8 @@ def huber_with_grad(
     predictions: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    delta: npt.ArrayLike = ...,
-    weight: npt.ArrayLike = ...,
+    delta: npt.ArrayLike | None = ...,
+    weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
     out: npt.NDArray[Any] | None = ...,
 ) -> tuple[Any, npt.NDArray[Any]]: ...
@@ -69,16 +69,16 @@ def binary_cross_entropy_with_logits(
     logits: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    weight: npt.ArrayLike = ...,
-    pos_weight: npt.ArrayLike = ...,
+    weight: npt.ArrayLike | None = ...,
+    pos_weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
 ) -> Any: ...
 def binary_cross_entropy_with_logits_grad(
     logits: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    weight: npt.ArrayLike = ...,
-    pos_weight: npt.ArrayLike = ...,
+    weight: npt.ArrayLike | None = ...,
+    pos_weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
     out: npt.NDArray[Any] | None = ...,
 ) -> npt.NDArray[Any]: ...
@@ -86,8 +86,8 @@ def binary_cross_entropy_with_logits_with_grad(
     logits: npt.ArrayLike,
     targets: npt.ArrayLike,
     *,
-    weight: npt.ArrayLike = ...,
-    pos_weight: npt.ArrayLike = ...,
+    weight: npt.ArrayLike | None = ...,
+    pos_weight: npt.ArrayLike | None = ...,
     reduction: Literal["mean", "sum", "none"] = ...,
     out: npt.NDArray[Any] | None = ...,
 ) -> tuple[Any, npt.NDArray[Any]]: ...

@@ -90,7 +90,7 @@ def _run(
         )
     native = dtype if dtype.isnative else dtype.newbyteorder("=")
     flat = [np.ascontiguousarray(a, native).reshape(-1) for a in (array, targets)]
-    numbers, repeated = _factors(function, loss, parameters, shape, native)
+    numbers, repeated = _factors(function, loss, loss.completed(parameters), shape, native)
     divisor = divisor_of(reduction, shape)
     grad = values = None
     if suffix:
