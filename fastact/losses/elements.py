@@ -33,7 +33,8 @@ SUFFIXES = ("", "_grad", "_with_grad")
 NAMES = [name + suffix for name in LOSSES for suffix in SUFFIXES]
 
 #: Elements of a row: not so many that threads have nothing to share, and enough for what is done
-#: once a row not to matter.
+#: once a row not to matter. Times of mse and binary cross-entropy with gradients, of 100 000 and of
+#: two million float32, two threads, beside those with 1024: 256 0.9 to 1.2, 4096 0.9 to 1.6.
 ROW = 1024
 
 
