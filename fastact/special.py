@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastact.catalogue.entries import CATALOGUE, Rows
+from fastact.catalogue.entries import row_formula
 from fastact.catalogue.special import SPECIAL
+from fastact.cpu import sparse_rows
 from fastact.public import names
 from fastact.public.elementwise import kernel_ufunc
-from fastact.public.rows import part_ufunc
+from fastact.public.rows import part_ufunc, row_ufunc
 
 __all__ = [
     "erf",
@@ -29,6 +30,8 @@ __all__ = [
     "ndtr",
     "softmax",
     "softplus",
+    "sparsemax",
+    "sparsemax_backward",
     "xlogy",
 ]
 
@@ -163,6 +166,69 @@ def softmax(
     return np.where(mask.any(axis, keepdims=True), result, result.dtype.type(0))
 
 
+def sparsemax(x: npt.ArrayLike, axis: int = -1, out: Array | None = None) -> Array:
+    """Softmax's sparse relative: x - t where that is positive, else 0; t such that the sum is 1.
+
+    A row that has NaN or inf, or nothing but -inf, gives NaN.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int, default -1
+        The axis along which the rows lie.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+
+    References
+    ----------
+    .. [1] Martins and Astudillo, From softmax to sparsemax, 2016, arXiv:1602.02068.
+
+    Examples
+    --------
+    >>> fa.special.sparsemax(np.array([1.0, 0.5, -1.0]))
+    array([0.75, 0.25, 0.  ])
+    """
+    return _sparsemax(x, out, axis=axis)
+
+
+def sparsemax_backward(
+    grad: npt.ArrayLike, y: npt.ArrayLike, axis: int = -1, out: Array | None = None
+) -> Array:
+    """Gradient of ``sparsemax``, given its *output* y: grad less its mean where y is not 0, else 0.
+
+    Parameters
+    ----------
+    grad, y : array_like
+        The gradient by the result, and the result.
+    axis : int, default -1
+        As for ``sparsemax``.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        The gradient by x.
+
+    Examples
+    --------
+    >>> fa.special.sparsemax_backward(np.array([1.0, 2.0, 5.0]), np.array([0.75, 0.25, 0.0]))
+    array([-0.5,  0.5,  0. ])
+    """
+    return _sparsemax_backward(grad, y, out, axis=axis)
+
+
+_sparsemax = row_ufunc("special.sparsemax", "(n)->(n)", "..", sparse_rows.sparsemax)
+_sparsemax_backward = row_ufunc(
+    "special.sparsemax_backward", "(n),(n)->(n)", "...", sparse_rows.sparsemax_backward
+)
+
+
 def log_softmax(x: npt.ArrayLike, axis: Axes = None) -> Array:
     """The logarithm of ``softmax``, also accurate where one element outweighs all others.
 
@@ -197,7 +263,7 @@ def logsumexp(
     Parameters
     ----------
     a : array_like
-        Real numbers.
+        Real or complex numbers.
     axis : int or tuple of int, optional
         The default is all axes.
     b : array_like, optional
@@ -211,7 +277,8 @@ def logsumexp(
     Returns
     -------
     ndarray or scalar, or two of them
-        The logarithm of the sum's absolute value, and its sign if wanted.
+        The logarithm of the sum's absolute value, and its sign if wanted. Of complex numbers, the
+        logarithm of the sum; or that of its absolute value, and the sum over that.
 
     Examples
     --------
@@ -223,29 +290,31 @@ def logsumexp(
     >>> round(log.item(), 6), sign.item()
     (0.541325, -1.0)
     """
-    terms = _real("logsumexp", a)
-    factors = None if b is None else _real("logsumexp", b)
+    terms = _numbers("logsumexp", a)
+    factors = None if b is None else _numbers("logsumexp", b)
     dtype = terms.dtype if factors is None else np.result_type(terms, factors)
     if factors is not None:
         terms, factors = np.broadcast_arrays(terms, factors)
     wide = np.dtype(np.float32) if dtype.itemsize == 2 else dtype
     rows, kept = _rows(terms.astype(wide, copy=False), axis)
     with np.errstate(all="ignore"):
-        if factors is None:
-            top, rest, count = part_ufunc(_log_softmax())(rows)
+        if dtype.kind == "c":
+            of = None if factors is None else _rows(factors, axis)[0]
+            log, sign = _of_complex(rows, of, return_sign)
+        elif factors is None:
+            top, rest, count = part_ufunc(row_formula("log_softmax"))(rows)
             log = top.astype(np.float64) + np.log1p((count - 1) + rest)
             log = np.where(np.isneginf(top), -np.inf, log)
             sign = np.where(np.isneginf(log), 0.0, 1.0)
         else:
             log, sign = _of_weighted(rows, _rows(factors.astype(wide, copy=False), axis)[0])
         sign = np.where(np.isnan(log), np.nan, sign)
-        if not return_sign:
+        if not return_sign and dtype.kind != "c":
             log = np.where(sign < 0, np.nan, log)
-        log, sign = (
-            result.astype(dtype).reshape(kept if keepdims else _without(terms.ndim, axis, kept))[()]
-            for result in (log, sign)
-        )
-    return (log, sign) if return_sign else log
+        of_log = dtype.type(0).real.dtype if return_sign else dtype
+        shape = kept if keepdims else _without(terms.ndim, axis, kept)
+        log = log.astype(of_log).reshape(shape)[()]
+        return (log, sign.astype(dtype).reshape(shape)[()]) if return_sign else log
 
 
 def _of_weighted(a: Array, b: Array) -> tuple[Array, Array]:
@@ -257,18 +326,27 @@ def _of_weighted(a: Array, b: Array) -> tuple[Array, Array]:
     return top[..., 0].astype(np.float64) + np.log(np.abs(total)), np.sign(total)
 
 
-def _log_softmax() -> Any:
-    entry = CATALOGUE["log_softmax"]
-    assert isinstance(entry, Rows)
-    return entry.formula
+def _of_complex(a: Array, b: Array | None, return_sign: bool) -> tuple[Array, Array]:
+    """The same of complex numbers: the logarithm of the sum or of its size, and its direction."""
+    real = a.real if b is None else np.where(b == 0, -np.inf, a.real)
+    top = real.max(-1, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    powers = np.where(np.isneginf(real), 0, np.exp(a - top))
+    total = (powers if b is None else np.where(b == 0, 0, b * powers)).sum(-1)
+    size = abs(total)
+    sign = np.where(size == 0, 0, total / size)
+    if not return_sign:
+        return np.log(total) + top[..., 0], sign
+    return np.log(size) + top[..., 0], sign
 
 
-def _real(function: str, a: npt.ArrayLike) -> Array:
-    """An array of floating-point numbers."""
+def _numbers(function: str, a: npt.ArrayLike) -> Array:
+    """An array of floating-point or complex numbers."""
     array = np.asanyarray(a)
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise TypeError(f"{function}: takes real numbers of up to 64 bits, got {array.dtype}")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    kind, itemsize = array.dtype.kind, array.dtype.itemsize
+    if kind not in "biufc" or itemsize > (16 if kind == "c" else 8):
+        raise TypeError(f"{function}: takes numbers of up to 64 bits, got {array.dtype}")
+    return array if kind in "fc" else array.astype(np.float64)
 
 
 def _axes(dimensions: int, axis: Axes) -> tuple[int, ...]:

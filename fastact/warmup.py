@@ -7,7 +7,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 
-from fastact import fused, loading
+from fastact import fused, loading, losses
 from fastact.catalogue import ALIASES
 from fastact.catalogue.dtypes import FLOATS, INTEGERS
 from fastact.cpu import compiler, shared, ufunc
@@ -18,7 +18,8 @@ __all__ = ["DTYPES", "FUNCTIONS", "compile_all", "units"]
 
 FUSED = "fused"
 SPECIAL = "special"
-FUNCTIONS = [*names.FUNCTIONS, FUSED, SPECIAL]
+LOSSES = "losses"
+FUNCTIONS = [*names.FUNCTIONS, FUSED, SPECIAL, LOSSES]
 
 DTYPES = sorted({kind.name for kind in [*FLOATS.values(), *INTEGERS.values()]} | {"bfloat16"})
 
@@ -28,7 +29,8 @@ def units(functions: Sequence[str] = (), dtypes: Sequence[str] = ()) -> dict[str
 
     The driver and the recycling allocator come first. ``FUSED`` stands for the kernels of
     ``fastact.fused``, with ``bias_act`` for the other functions named, or for ReLU: for every
-    activation they would be a thousand. ``SPECIAL`` are those of ``fastact.special``.
+    activation they would be a thousand. ``SPECIAL`` and ``LOSSES`` are those of ``fastact.special``
+    and ``fastact.losses``.
     """
     with loading.lock:
         return _units(functions, dtypes)
@@ -40,6 +42,8 @@ def _units(functions: Sequence[str], dtypes: Sequence[str]) -> dict[str, compile
     wanted = {ALIASES.get(name, name) for name in functions or FUNCTIONS}
     if FUSED in wanted:
         fused.make_ufuncs([name for name in functions if name in fused.ACTIVATIONS] or ["relu"])
+    if LOSSES in wanted:
+        losses.make_ufuncs()
     chosen = [
         loop.unit()
         for name, loop in ufunc.loops()

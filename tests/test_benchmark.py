@@ -21,6 +21,8 @@ from fastact.benchmark.cases import DTYPES, GAPS, SUBJECTS, Case, select, select
 from fastact.benchmark.results import Result, Run, machine_facts, read_runs, write_runs
 from fastact.catalogue import CATALOGUE
 from fastact.catalogue.entries import formulas
+from fastact.catalogue.losses import LOSSES
+from fastact.catalogue.special import SPECIAL
 from fastact.cli import main
 
 SUITE = Path(__file__).parents[1] / "bench" / "test_activations.py::test_activation"
@@ -32,7 +34,9 @@ QUICK = ["--vs", "numpy", "--seconds", "0.01"]
 
 def test_every_activation_is_measured():
     fused = {"bias_act", "prelu_weight", "relu_mask", "relu_stats"}
-    assert set(SUBJECTS) == {*CATALOGUE, *formulas(), *fused} - {"maxout"}
+    others = {f"losses.{name}" for name in [*LOSSES, "cross_entropy"]}
+    others |= {f"special.{name}" for name in SPECIAL if name != "weighted"}
+    assert set(SUBJECTS) == {*CATALOGUE, *formulas(), *fused, *others} - {"maxout"}
     for profile in ("smoke", "full"):
         assert {case.name for case in select_profile(profile)} == set(SUBJECTS)
 

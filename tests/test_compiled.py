@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -146,6 +147,17 @@ def test_other_decorators():
 
     right = np.append(fa.relu(np.diff(x)), 0)
     assert_same(numba.njit(lambda x: difference(x))(x), right)
+
+
+def test_loops_work_on_several_vectors_in_turn():
+    _, plain = compiled("""
+    def f(x, out):
+        for i in range(x.size):
+            out[i] = fa.tanh(x[i])
+    """)
+    f = numba.njit("void(float32[::1], float32[::1])")(plain)
+    (text,) = f.inspect_llvm().values()
+    assert len(re.findall(r"= load <\d+ x float>", text)) >= 4
 
 
 def test_a_ufunc_is_an_argument():

@@ -23,6 +23,7 @@ import fastact as fa
 from fastact.catalogue import CATALOGUE, Activation, Gated, Rows, Variants
 from fastact.catalogue.dtypes import bfloat16_dtype
 from fastact.catalogue.entries import REQUIRED
+from fastact.catalogue.losses import LOSSES
 from fastact.cpu.target import traits
 from fastact.public.names import FORMS, OTHER_NAMES
 
@@ -865,3 +866,89 @@ def test_grids():
     else:
         (blocks,), (threads,) = launch.elementwise_grid(1, 0)
         assert (blocks, threads) == (1, kernels.THREADS)
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+
+def loss_operands(name, shape, dtype):
+    x, targets = RNG.normal(0, 2, shape), RNG.uniform(0, 1, shape)
+    return (-abs(x) if name == "kl_div" else x).astype(dtype), targets.astype(dtype)
+
+
+def assert_summed(result, right):
+    """Equal but for the order of the additions."""
+    assert (result.dtype, result.shape) == (right.dtype, ())
+    np.testing.assert_allclose(host(result), right, 4 * np.finfo(right.dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_elements(name, dtype):
+    x, targets = loss_operands(name, (7, 9), dtype)
+    for reduction in LOSSES[name].reductions:
+        on_gpu, on_cpu = (getattr(of.losses, f"{name}_with_grad") for of in (fc, fa))
+        loss, grad = on_gpu(device(x), device(targets), reduction=reduction)
+        right, right_grad = on_cpu(x, targets, reduction=reduction)
+        assert_equal(grad, right_grad)
+        if reduction == "none":
+            assert_equal(loss, right)
+        else:
+            assert_summed(loss, right)
+    out = device(x)
+    assert getattr(fc.losses, f"{name}_grad")(out, device(targets), out=out) is out
+    assert_equal(out, on_cpu(x, targets)[1])
+    value = getattr(fc.losses, name)(device(x), device(targets), reduction="sum")
+    assert_summed(value, on_cpu(x, targets, reduction="sum")[0])
+
+
+def test_parameters_of_losses():
+    x, targets = loss_operands("mse", (7, 9), np.float32)
+    pos_weight = RNG.uniform(1, 2, 9).astype(np.float32)
+    name = "binary_cross_entropy_with_logits_grad"
+    given = {"weight": 0.5, "reduction": "sum"}
+    grad = getattr(fc.losses, name)(
+        device(x), device(targets), pos_weight=device(pos_weight), **given
+    )
+    right = getattr(fa.losses, name)(x, targets, pos_weight=pos_weight, **given)
+    assert_equal(grad, right)
+    logarithms = fc.losses.kl_div(device(-abs(x)), device(-targets), log_target=True)
+    assert_summed(logarithms, fa.losses.kl_div(-abs(x), -targets, log_target=True))
+    with pytest.raises(ValueError, match="pos_weight must be a number, or have the last axes"):
+        getattr(fc.losses, name)(device(x), device(targets), pos_weight=device(pos_weight[:2]))
+    with pytest.raises(ValueError, match="huber: delta must be at least 0"):
+        fc.losses.huber(device(x), device(targets), delta=-1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize(("shape", "axis"), [((6, 11), -1), ((2, 5, 3), 1)])
+def test_cross_entropy(shape, axis, dtype):
+    x = RNG.normal(0, 3, shape).astype(dtype)
+    small = np.delete(shape, axis)
+    labels = RNG.integers(0, shape[axis], small)
+    labels.reshape(-1)[1] = -100
+    weight = RNG.uniform(0.5, 2, shape[axis])
+    for given in ({}, {"reduction": "none"}, {"reduction": "sum"}, {"weight": weight}):
+        on_gpu = {k: v if isinstance(v, str) else device(v) for k, v in given.items()}
+        loss, grad = fc.losses.cross_entropy_with_grad(
+            device(x), device(labels), axis=axis, **on_gpu
+        )
+        right, right_grad = fa.losses.cross_entropy_with_grad(x, labels, axis=axis, **given)
+        eps = np.finfo(dtype).eps
+        assert (loss.dtype, loss.shape) == (x.dtype, np.shape(right))
+        np.testing.assert_allclose(host(loss), right, 4 * eps)
+        np.testing.assert_allclose(host(grad), right_grad, 4 * eps, eps * abs(right_grad).max())
+    out = device(x)
+    assert fc.losses.cross_entropy_grad(out, device(labels), axis=axis, out=out) is out
+    right = fa.losses.cross_entropy_grad(x, labels, axis=axis)
+    np.testing.assert_allclose(host(out), right, 4 * eps, eps * abs(right).max())
+
+
+def test_cross_entropy_of_special_rows():
+    rows = np.array([[0, -np.inf], [np.nan, 1], [-np.inf, -np.inf], [1, 2]], np.float32)
+    labels = np.array([1, -100, 0, 2])
+    loss, grad = fc.losses.cross_entropy_with_grad(device(rows), device(labels), reduction="none")
+    np.testing.assert_array_equal(host(loss), [np.inf, 0, np.nan, np.nan])
+    np.testing.assert_array_equal(host(grad), [[1, -1], [0, 0], [np.nan] * 2, [np.nan] * 2])
+    with pytest.raises(ValueError, match="labels must be int64 of shape"):
+        fc.losses.cross_entropy(device(rows), device(labels[:2]))

@@ -16,6 +16,8 @@ from thorough import only
 import fastact as fa
 from fastact.catalogue import CATALOGUE
 from fastact.catalogue.entries import formulas
+from fastact.catalogue.losses import LOSSES
+from fastact.catalogue.special import SPECIAL as SCIPY
 
 FLOATS = [np.dtype(c) for c in "efd"] + [np.dtype(ml_dtypes.bfloat16)]
 INTEGERS = [np.dtype(c) for c in "bBhHiIlLqQ"]
@@ -190,6 +192,55 @@ def test_like_numpy(case, shape, seed, layout, other_layout, out, masked):
                 result = function(*inputs, **parameters, out=target, where=where)
                 assert result is target
     assert_same_bits(np.asarray(result).astype(dtype), np.asarray(expected).astype(dtype))
+
+
+@given(
+    name=st.sampled_from([n for n, formula in SCIPY.items() if formula.arrays == 1]),
+    dtype=st.sampled_from(FLOATS),
+    shape=shapes,
+    seed=st.integers(0, 2**32 - 1),
+    layout=st.sampled_from(LAYOUTS),
+    in_place=st.booleans(),
+)
+def test_names_of_scipy(name, dtype, shape, seed, layout, in_place):
+    """The same for all layouts; half types are computed in float32 and rounded once."""
+    x = laid_out(values(np.random.default_rng(seed), shape, dtype), layout)
+    function = getattr(fa.special, name)
+    with np.errstate(all="raise"):
+        right = function(np.array(x, COMPUTE[dtype.itemsize], ndmin=1)).reshape(shape)
+        result = function(x, out=x) if in_place else function(x)
+    with np.errstate(all="ignore"):
+        assert_same_bits(np.asarray(result).astype(dtype), right.astype(dtype))
+
+
+@given(
+    name=st.sampled_from(sorted(LOSSES)),
+    dtype=st.sampled_from(FLOATS),
+    shape=shapes,
+    seed=st.integers(0, 2**32 - 1),
+    layouts=st.tuples(st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS)),
+    reduction=st.sampled_from(["none", "sum", "mean"]),
+    out=st.sampled_from(["none", "fresh", "x", "targets"]),
+)
+def test_losses(name, dtype, shape, seed, layouts, reduction, out):
+    """The same for all layouts and outputs, and each function of a loss the same as the others."""
+    rng = np.random.default_rng(seed)
+    x, targets = (laid_out(values(rng, shape, dtype), layout) for layout in layouts)
+    value, grad, both = (getattr(fa.losses, name + end) for end in ("", "_grad", "_with_grad"))
+    compute = COMPUTE[dtype.itemsize]
+    wide = [np.array(array, compute) for array in (x, targets)]
+    target = {"fresh": laid_out(values(rng, shape, dtype), layouts[1]), "x": x, "targets": targets}
+    with np.errstate(all="raise"):
+        right, right_grad = both(*wide, reduction=reduction)
+        alone = value(x, targets, reduction=reduction)
+        result, result_grad = both(x.copy(), targets.copy(), reduction=reduction)
+        by = grad(x, targets, reduction=reduction, out=target.get(out))
+    assert by is target.get(out, by)
+    with np.errstate(all="ignore"):
+        for actual in (alone, result):
+            assert_same_bits(np.asarray(actual).astype(dtype), np.asarray(right).astype(dtype))
+        for actual in (result_grad, by):
+            assert_same_bits(actual.astype(dtype), right_grad.astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", ["f2", "bfloat16"])

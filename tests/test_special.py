@@ -119,6 +119,17 @@ def test_logsumexp_with_factors(dtype):
     assert actual[0].dtype == (np.float64 if dtype == "int64" else a.dtype)
 
 
+def test_logsumexp_of_complex_numbers():
+    a = RNG.normal(0, 300, (3, 5)) + 1j * RNG.normal(0, 2, (3, 5))
+    b = RNG.normal(size=5) * np.array([1, 0, 1j, 1, 1])
+    for factors in (None, b):
+        for sign in (False, True):
+            actual = fa.special.logsumexp(a, axis=1, b=factors, return_sign=sign)
+            right = scipy.special.logsumexp(a, axis=1, b=factors, return_sign=sign)
+            for one, other in zip(np.atleast_2d(actual), np.atleast_2d(right), strict=True):
+                np.testing.assert_allclose(one, other, 1e-12)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "right"),
     [
@@ -156,9 +167,45 @@ def test_masked_softmax_with_a_temperature():
     assert actual.dtype == x.dtype
 
 
+def projected(x):
+    """A row's sparsemax by sorting, in float64."""
+    ordered = -np.sort(-x.astype(np.float64))
+    sums = np.cumsum(ordered) - 1
+    last = np.flatnonzero(ordered > sums / np.arange(1, x.size + 1))[-1]
+    return np.maximum(x - sums[last] / (last + 1), 0)
+
+
+@pytest.mark.parametrize("dtype", only(["float32"], ["float16", "float32", "float64"]))
+@pytest.mark.parametrize("shape", [(30, 7), (3, 1000)])
+def test_sparsemax(shape, dtype):
+    x = RNG.normal(0, 1, shape).astype(dtype)
+    x[0, 1] = -np.inf
+    y = fa.special.sparsemax(x)
+    eps = np.finfo(dtype).eps
+    right = np.apply_along_axis(projected, 1, x)
+    np.testing.assert_allclose(y, right, 0, eps)
+    np.testing.assert_array_equal(fa.special.sparsemax(x.T, axis=0).T, y)
+    grad = RNG.normal(size=shape).astype(dtype)
+    inside = y > 0
+    mean = np.where(inside, grad, 0).sum(1, keepdims=True, dtype="f8") / inside.sum(1)[:, None]
+    by = fa.special.sparsemax_backward(grad, y)
+    np.testing.assert_allclose(by, np.where(inside, grad - mean, 0), 4 * eps, eps)
+    assert fa.special.sparsemax_backward(grad, y, out=grad) is grad
+    np.testing.assert_array_equal(grad, by)
+    assert fa.special.sparsemax(x, out=x) is x
+    np.testing.assert_array_equal(x, y)
+
+
+def test_sparsemax_of_special_rows():
+    rows = np.array([[np.nan, 1], [np.inf, 1], [-np.inf, -np.inf], [5, -np.inf], [1e300, 1e300]])
+    with np.errstate(all="raise"):
+        y = fa.special.sparsemax(rows)
+    np.testing.assert_array_equal(y, [[np.nan] * 2] * 3 + [[1, 0], [0.5, 0.5]])
+
+
 def test_errors():
-    with pytest.raises(TypeError, match="logsumexp: takes real numbers of up to 64 bits"):
-        fa.special.logsumexp(np.array([1j]))
+    with pytest.raises(TypeError, match="logsumexp: takes numbers of up to 64 bits"):
+        fa.special.logsumexp(np.array([1], np.clongdouble))
     with pytest.raises(ValueError, match="temperature must be positive"):
         fa.special.softmax([1.0], temperature=0)
 

@@ -15,11 +15,12 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fastact import special
+from fastact import losses, special
 from fastact.public.names import FUNCTIONS
 
 TARGET = Path(__file__).parents[1] / "docs" / "names.md"
@@ -35,6 +36,9 @@ LAYER = "a layer with weights: not an activation"
 ATTENTION = "attention: a matrix product around `softmax`"
 PLUMBING = "not a function of arrays"
 ONE_LINE = "NumPy has it"
+NORMALIZATION = "a normalization: its sums are not those of activations"
+ELEMENTWISE = "not here: a line of NumPy; `catalogue/losses.py` is where it would be entered"
+DISTANCE = "not here: of distances between vectors, not of elements"
 
 #: By names without case and underscores: what to call, or why there is nothing.
 KNOWN = {
@@ -59,11 +63,39 @@ KNOWN = {
     "exponential": f"{ONE_LINE}: `np.exp`",
     "onehot": f"{ONE_LINE}: `np.eye(n)[labels]`",
     "hardmax": f"`maxout` gives the index; {ONE_LINE}: `np.eye(n)[x.argmax(-1)]`",
-    "standardize": "a normalization: its sums are not those of activations",
+    "standardize": NORMALIZATION,
     "log1mexp": "not an activation; `log_sigmoid` and `special.log_expit` cover its use in losses",
     # --- not here
-    "sparsemax": "not here yet: its threshold needs the row sorted",
+    "gumbelsoftmax": "`softmax(x - np.log(rng.exponential(size=x.shape)))`",
+    "normalize": NORMALIZATION,
+    "batchnorm": NORMALIZATION,
+    "groupnorm": NORMALIZATION,
+    "instancenorm": NORMALIZATION,
+    "localresponsenorm": NORMALIZATION,
+    "rmsnorm": NORMALIZATION,
     "multiheadattention": ATTENTION,
+    "multiheadattentionforward": ATTENTION,
+    "scaleddotproductattention": ATTENTION,
+    # --- losses
+    "nllloss": "`losses.nll`",
+    "mseloss": "`losses.mse`",
+    "huberloss": "`losses.huber`",
+    "l1loss": f"{ONE_LINE}: `abs(x - targets).mean()`",
+    "smoothl1loss": "`losses.huber(x, targets, delta=beta) / beta`",
+    "softmarginloss": "`losses.binary_cross_entropy_with_logits(x, targets > 0)`",
+    "multilabelsoftmarginloss": "`losses.binary_cross_entropy_with_logits`",
+    "poissonnllloss": "`objectives.Poisson` has its gradient and Hessian",
+    "binarycrossentropy": "of probabilities, whose digits are lost near 1: "
+    "`losses.binary_cross_entropy_with_logits`",
+    "gaussiannllloss": ELEMENTWISE,
+    "hingeembeddingloss": ELEMENTWISE,
+    "marginrankingloss": ELEMENTWISE,
+    "cosineembeddingloss": DISTANCE,
+    "tripletmarginloss": DISTANCE,
+    "tripletmarginwithdistanceloss": DISTANCE,
+    "multimarginloss": "not here: a hinge for each class",
+    "multilabelmarginloss": "not here: a hinge for each pair of classes",
+    "ctcloss": "not here: a sum over alignments, which are no elements and no rows",
     "dotproductattention": ATTENTION,
     "scaleddotgeneral": "a matrix product",
     "scaledmatmul": "a matrix product",
@@ -77,7 +109,7 @@ KNOWN = {
     "embed": LAYER,
     "hashembed": LAYER,
     "lstm": LAYER,
-    "layernorm": "a normalization: its sums are not those of activations",
+    "layernorm": NORMALIZATION,
     "mxnetwrapper": PLUMBING,
     "parametricattention": ATTENTION,
     "parametricattentionv2": ATTENTION,
@@ -101,6 +133,23 @@ OWN_MEANING = {
     ("Thinc", "HardSwish"): "`x * clipped_linear(x, 0.2, 0.5)`",
 }
 
+#: What PyTorch's documentation lists as non-linear activation functions and as loss functions.
+FUNCTIONAL = (
+    *("celu", "elu", "elu_", "gelu", "glu", "gumbel_softmax", "hardshrink", "hardsigmoid"),
+    *("hardswish", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "log_softmax"),
+    *("logsigmoid", "mish", "multi_head_attention_forward", "normalize", "prelu", "relu"),
+    *("relu6", "relu_", "rms_norm", "rrelu", "rrelu_", "scaled_dot_product_attention", "selu"),
+    *("sigmoid", "silu", "softmax", "softmin", "softplus", "softshrink", "softsign", "tanh"),
+    *("tanhshrink", "threshold", "threshold_", "batch_norm", "group_norm", "instance_norm"),
+    *("layer_norm", "local_response_norm"),
+    *("binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss"),
+    *("cross_entropy", "ctc_loss", "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss"),
+    *("kl_div", "l1_loss", "margin_ranking_loss", "mse_loss", "multi_margin_loss"),
+    *("multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "poisson_nll_loss"),
+    *("smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss"),
+    "triplet_margin_with_distance_loss",
+)
+
 #: ONNX does not say which operators are activations.
 ONNX = (
     *("Celu", "Clip", "Elu", "Erf", "Gelu", "HardSigmoid"),
@@ -110,15 +159,24 @@ ONNX = (
 )
 
 
-def of_pytorch() -> list[str]:
+def source_of_pytorch() -> Path:
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         raise SystemExit("PyTorch is not installed")
-    source = Path(spec.origin).with_name("nn") / "modules" / "activation.py"
+    return Path(spec.origin).with_name("nn")
+
+
+def of_pytorch() -> list[str]:
+    source = source_of_pytorch() / "modules" / "activation.py"
     for node in ast.parse(source.read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
     raise SystemExit(f"{source} has no __all__")
+
+
+def of_functional() -> list[str]:
+    source = (source_of_pytorch() / "functional.py").read_text()
+    return [name for name in FUNCTIONAL if re.search(rf"^(def )?{name}\b", source, re.M)]
 
 
 def of_onnx() -> list[str]:
@@ -133,6 +191,7 @@ def of_module(name: str, keep: Callable[[str], bool] = lambda name: True) -> lis
 
 LIBRARIES: dict[str, tuple[str, str, Callable[[], list[str]]]] = {
     "PyTorch": ("torch", "`torch.nn`, activations", of_pytorch),
+    "PyTorch's functions": ("torch", "`torch.nn.functional`", of_functional),
     "JAX": ("jax", "`jax.nn`", lambda: of_module("jax.nn")),
     "Keras": ("keras", "`keras.activations`", lambda: of_module("keras.activations")),
     "ONNX": ("onnx", "operators", of_onnx),
@@ -151,11 +210,14 @@ def simplified(name: str) -> str:
 def ours(name: str) -> str:
     """What to call instead, or why there is nothing."""
     functions = {simplified(f): f"`{f}`" for f in FUNCTIONS}
-    functions |= {simplified(f): f"`special.{f}`" for f in special.__all__ if f not in FUNCTIONS}
+    for module, of in (("special", special), ("losses", losses)):
+        for f in of.__all__:
+            functions.setdefault(simplified(f), f"`{module}.{f}`")
     found = functions.get(simplified(name)) or KNOWN.get(simplified(name))
     if found is None:
         raise SystemExit(f"{name} is neither ours nor explained: say in KNOWN what it is")
-    return found
+    in_place = name.endswith("_") and simplified(name) in functions
+    return f"{found[:-1]}_`" if in_place else found
 
 
 def text() -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from fastact.catalogue import (
 )
 from fastact.catalogue.dtypes import bfloat16_dtype
 from fastact.catalogue.entries import REQUIRED
+from fastact.catalogue.losses import LOSSES
+from fastact.catalogue.special import SPECIAL
 
 __all__ = [
     "DTYPES",
@@ -35,6 +37,7 @@ __all__ = [
     "SIZES",
     "SUBJECTS",
     "Case",
+    "as_probabilities",
     "available",
     "select",
     "select_profile",
@@ -79,8 +82,12 @@ class Subject:
     outputs: float = 1.0
     #: x consists of rows.
     rows: bool = False
-    #: Of ``fastact.fused``: for each mode, how fastact, NumPy and PyTorch (if at all) spell it, in
-    #: terms of ``bias``, a number for each column, ``mask``, bits of x > 0, and ``stats``, too.
+    #: Arrays that are to be probabilities.
+    probabilities: tuple[str, ...] = ()
+    #: The module of fastact that the function is in, if it is one of them.
+    module: str = ""
+    #: Of these: for each mode, how fastact, NumPy and PyTorch (if at all) spell it, in terms of
+    #: ``bias``, a number for each column, ``mask``, bits of x > 0, ``stats``, and ``labels``, too.
     fused: dict[str, tuple[str, str, str]] = dataclasses.field(default_factory=dict)
 
 
@@ -111,6 +118,16 @@ _TORCH = {
     "tanh": ("tanh x", ""),
     "softmax": ("softmax x -1", "_softmax_backward_data x -1 x.dtype"),
     "log_softmax": ("log_softmax x -1", "_log_softmax_backward_data x -1 x.dtype"),
+}
+
+_TORCH_SPECIAL = {
+    "erf": "erf x",
+    "erfc": "erfc x",
+    "expit": "sigmoid x",
+    "log_ndtr": "special_log_ndtr x",
+    "logit": "logit x",
+    "ndtr": "special_ndtr x",
+    "xlogy": "xlogy x up",
 }
 
 _FUSED = {
@@ -165,8 +182,68 @@ def _subjects() -> dict[str, Subject]:
             subjects[idioms.name] = _subject(idioms.name, entry, idioms, given)
     for name, spelled in _FUSED.items():
         function = "prelu" if name == "prelu_weight" else name
-        subjects[name] = Subject(name, tuple(spelled), function=function, rows=True, fused=spelled)
+        subjects[name] = _spelled(name, function, "fused", spelled)
+    for name, (arrays, operator) in _SPECIAL.items():
+        subject = f"special.{name}"
+        idiom = f"special.{name}({arrays}, out=out)"
+        passed = arrays.removeprefix("x")
+        subjects[subject] = Subject(
+            subject,
+            ("out", "fresh"),
+            idiom,
+            passed=passed,
+            function=name,
+            torch=operator,
+            gated=bool(passed),
+            probabilities={"logit": ("x",), "xlogy": ("up",)}.get(name, ()),
+            module="special",
+        )
+    for name, spellings in _losses():
+        subject = f"losses.{name}"
+        made = _spelled(subject, name, "losses", spellings)
+        subjects[subject] = dataclasses.replace(made, probabilities=("grad",))
     return subjects
+
+
+def _spelled(
+    name: str, function: str, module: str, spelled: dict[str, tuple[str, str, str]]
+) -> Subject:
+    modes = tuple(spelled)
+    return Subject(name, modes, function=function, rows=True, module=module, fused=spelled)
+
+
+#: Ufuncs under SciPy's names: their arrays, and PyTorch's operators.
+_SPECIAL = {
+    name: ("x, up" if formula.arrays == 2 else "x", _TORCH_SPECIAL.get(name, ""))
+    for name, formula in SPECIAL.items()
+    if formula.arrays < 3
+}
+
+
+def _losses() -> Iterator[tuple[str, dict[str, tuple[str, str, str]]]]:
+    """Losses with their gradients, in one call; targets are called ``grad``."""
+    place = "(np.arange(len(x)), labels)"
+    steps = [
+        "np.divide(e := np.exp(x - x.max(-1, keepdims=True)), e.sum(-1, keepdims=True), out=out)",
+        f"-np.log(out[{place}]).mean()",
+        f"np.subtract.at(out, {place}, 1)",
+        "np.divide(out, len(x), out=out)",
+    ]
+    yield "cross_entropy", _with_grad("labels", ", ".join(steps), "cross_entropy")
+    for name, loss in LOSSES.items():
+        both = (
+            f"np.multiply({loss.gradient_idiom}, 1 / x.size, out=out)",
+            f"({loss.idiom}).mean()",
+        )
+        # PyTorch's mean of kl_div warns.
+        torch = "" if name == "kl_div" else loss.torch
+        yield name, _with_grad("grad", ", ".join(both).replace("targets", "grad"), torch)
+
+
+def _with_grad(targets: str, numpy: str, torch: str) -> dict[str, tuple[str, str, str]]:
+    value = f"torch.nn.functional.{torch}(v := x.detach().requires_grad_(), {targets})"
+    gradient = f"out.copy_(torch.autograd.grad({value}, v)[0])" if torch else ""
+    return {"backward": (f"f_with_grad(x, {targets}, out=out)", numpy, gradient)}
 
 
 def _subject(name: str, entry: Entry, idioms: Entry, given: dict[str, Any]) -> Subject:
@@ -203,6 +280,13 @@ def _outputs(entry: Entry) -> float:
     if isinstance(entry, Joined):
         return 2.0
     return 0.5 if isinstance(entry, Gated) and entry.halves else 1.0
+
+
+def as_probabilities(arrays: dict[str, Any], case: Case) -> None:
+    """Replace those that are to be between 0 and 1."""
+    for name in case.subject.probabilities:
+        array = arrays[name]
+        arrays[name] = (0.25 + 0.5 * (abs(array) % 1)).astype(array.dtype)
 
 
 SUBJECTS = _subjects()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastact.benchmark.cases import Case, available
+from fastact.benchmark.cases import Case, as_probabilities, available
 from fastact.benchmark.timing import numbers
 from fastact.fused import ActivationStats
 
@@ -141,6 +141,8 @@ def _contender(
     if case.subject.fused:
         names["bias"] = numbers(case.shape[1], dtype, seed=2)
         names["mask"] = np.packbits(names["x"] > 0, axis=None, bitorder="little")
+        names["labels"] = np.arange(case.shape[0]) % case.shape[1]
+    as_probabilities(names, case)
     size = case.n if case.mode == "backward" else case.outputs
     names["out"] = np.full(size, np.nan, dtype).reshape(-1, *case.shape[1:])
     to_device, to_host, more = _LIBRARIES[library](case)
@@ -157,9 +159,10 @@ def _fastact(case: Case) -> tuple[Any, Any, dict[str, Any] | None]:
 
     import fastact.cuda as fc
 
-    module = fc.fused if case.subject.fused else fc
+    module = getattr(fc, case.subject.module, None) if case.subject.module else fc
     function = case.subject.function or case.name
-    needed = function + {"out": "", "backward": "_backward"}[case.mode]
+    backward = "_with_grad" if case.subject.module == "losses" else "_backward"
+    needed = function + {"out": "", "backward": backward}[case.mode]
     if not hasattr(module, needed):
         return None, None, None
     functions = {"f" + needed.removeprefix(function): getattr(module, needed)}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import fastact as fa
-from fastact.benchmark.cases import Case, available, numpy_dtype
+from fastact.benchmark.cases import Case, as_probabilities, available, numpy_dtype
 from fastact.catalogue import Activation
 
 __all__ = [
@@ -134,6 +134,8 @@ def contest(case: Case, libraries: Iterable[str]) -> dict[str, Contender]:
     if case.subject.fused:
         arrays["bias"] = numbers(case.shape[1], dtype, seed=2)
         arrays["mask"] = np.packbits(arrays["x"] > 0, axis=None, bitorder="little")
+        arrays["labels"] = np.arange(case.shape[0]) % case.shape[1]
+    as_probabilities(arrays, case)
     contenders = {}
     for library in libraries:
         if not case.statement(library):
@@ -156,8 +158,9 @@ def _contender(case: Case, library: str, names: dict[str, Any]) -> Contender:
         names["special"] = scipy.special
     # Not by their own names: one is called like its parameter.
     function = case.subject.function or case.name
-    module = fa.fused if case.subject.fused else fa
-    names |= {f"f{end}": getattr(module, function + end, None) for end in ("", "_", "_backward")}
+    module = getattr(fa, case.subject.module) if case.subject.module else fa
+    endings = ("", "_", "_backward", "_with_grad")
+    names |= {f"f{end}": getattr(module, function + end, None) for end in endings}
     names["stats"] = fa.fused.ActivationStats()
     convert: Callable[[Array], Any] = lambda array: array  # noqa: E731
     if library == "torch":

@@ -33,6 +33,7 @@ __all__ = [
     "activation_of",
     "constrain",
     "formulas",
+    "row_formula",
     "unknown_choice",
 ]
 
@@ -459,6 +460,13 @@ def activation_of(name: str) -> Activation:
     entry = CATALOGUE[name]
     assert isinstance(entry, Activation)
     return entry
+
+
+def row_formula(name: str) -> RowFormula:
+    """What the function of rows of this name computes."""
+    entry = CATALOGUE[name]
+    assert isinstance(entry, Rows)
+    return entry.formula
 
 
 def _arguments(function: Callable[..., Any], after: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Compile kernels into the cache ahead of time, on all cores.
 
-Without a NAME those of every function, and those of fastact.fused with ReLU. The name fused stands
-for these: "fused gelu" for gelu and for bias_act with it. A later process loads them in about a
+Without a NAME those of every function, those of fastact.fused with ReLU, and those of
+fastact.special and fastact.losses. The name fused stands for these: "fused gelu" for gelu and for
+bias_act with it; so do special and losses. A later process loads them in about a
 millisecond each, also from a directory that it may only read, and without Numba.
 """
 

@@ -19,7 +19,7 @@ from fastact.source.formulas import (
     with_defaults,
 )
 
-__all__ = ["AS_OURS", "NAMESPACE", "define", "values"]
+__all__ = ["AS_OURS", "NAMESPACE", "define", "is_long", "values"]
 
 #: Options of all that computes, whatever the caller's are: a division is not checked, compensated
 #: sums stay as they are under ``fastmath``, and a call in a loop does not keep it from being
@@ -50,6 +50,11 @@ def values(kernel: Kernel, compute: str) -> list[Any]:
     if kernel.outputs == 1:
         return [namespace["value"]]
     return [namespace[f"value{k}"] for k in range(kernel.outputs)]
+
+
+def is_long(kernel: Kernel, compute: str) -> bool:
+    """Whether a kernel has polynomials, so that its operations wait for each other."""
+    return "fma(" in _source(kernel, compute)
 
 
 def _source(kernel: Kernel, compute: str) -> str:

@@ -52,7 +52,7 @@ low = A(0)
 count = T(0)
 for i in range(n):
 {indented(values + self.terms() + add)}
-{self.known()}for i in range(n):
+{self.known("0")}for i in range(n):
 {indented(again + self.results(self.keeps_term) + "out[i] = y")}
 """
         return f"{self.functions()}\n\ndef row({', '.join(names)}, out):\n{indented(body)}\n"

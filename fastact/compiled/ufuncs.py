@@ -20,7 +20,8 @@ from numba.core.typing.typeof import Purpose
 from numba.extending import NativeValue, overload, typeof_impl, unbox
 from numba.np.numpy_support import as_dtype
 
-from fastact.compiled.kernels import AS_OURS, define, values
+from fastact.compiled.hints import interleaved
+from fastact.compiled.kernels import AS_OURS, define, is_long, values
 from fastact.public.made import Kernel
 
 __all__ = ["absent", "float_of", "overload_ufunc", "refresh"]
@@ -36,8 +37,13 @@ def overload_ufunc(ufunc: np.ufunc, kernel: Kernel) -> None:
         return _implementation(kernel, given, out)
 
     typing = define("typing", text, {"implementation": implementation})
-    overload(ufunc, jit_options=AS_OURS, target="cpu")(typing)
+    overload(ufunc, jit_options=AS_OURS, inline=_is_of_numbers, target="cpu")(typing)
     _known.add(ufunc)
+
+
+def _is_of_numbers(call: Any, caller: Any, called: Any) -> bool:
+    """Whether Numba is to inline a call: see ``hints``."""
+    return not any(isinstance(of, types.Array | types.BaseTuple) for of in called.signature.args)
 
 
 def refresh() -> None:
@@ -124,8 +130,9 @@ def _namespace(kernel: Kernel, compute: str) -> dict[str, Any]:
 def _of_numbers(kernel: Kernel, count: int, compute: str) -> Any:
     names = [f"x{k}" for k in range(count)]
     results = ", ".join(_computed(kernel, names))
-    text = f"def of_numbers({', '.join(names)}, out=None):\n    return {results}\n"
-    return define("of_numbers", text, _namespace(kernel, compute))
+    hint = "    interleaved()\n" if is_long(kernel, compute) else ""
+    text = f"def of_numbers({', '.join(names)}, out=None):\n{hint}    return {results}\n"
+    return define("of_numbers", text, _namespace(kernel, compute) | {"interleaved": interleaved})
 
 
 # --- arrays -------------------------------------------------------------------------------------

@@ -58,15 +58,23 @@ class Source:
     #: Part of the name.
     form = "rows"
 
-    def __init__(self, formula: RowFormula, kind: Kind, outputs: list[Kind], partial: bool) -> None:
-        self.formula, self.kind, self.partial = formula, kind, partial
+    def __init__(
+        self,
+        formula: RowFormula,
+        kind: Kind,
+        outputs: list[Kind],
+        partial: bool,
+        labelled: bool = False,
+    ) -> None:
+        """``labelled``: see ``rows.labelled``."""
+        self.formula, self.kind, self.partial, self.labelled = formula, kind, partial, labelled
         self.inputs = range(len(formula.inputs))
-        self.kinds = [kind] * len(self.inputs) + outputs
-        self.out = len(self.inputs)
+        self.kinds = [kind] * len(self.inputs) + [INDEX, DOUBLE, DOUBLE] * labelled + outputs
+        self.out = len(self.inputs) + 3 * labelled
         self.has_top = len(self.inputs) == 1
         #: Elements as large as the largest are counted instead of summed, lest what is beside them
         #: be lost: log(1 + s) is s where s is tiny.
-        self.counts = self.has_top and (self.partial or formula.total == "logarithm")
+        self.counts = self.has_top and (partial or labelled or formula.total == "logarithm")
         self.keeps_term = formula.keeps_term
         compute = kind.compute
         #: Numbers that the stack has room for, from each input.
@@ -80,7 +88,7 @@ class Source:
 
     def unit(self) -> Unit:
         compute = self.kind.compute
-        form = "partial" if self.partial else self.form
+        form = "partial" if self.partial else "labelled" if self.labelled else self.form
         beside = BESIDE[compute]
         arrays = {f"new_tile{k}": (compute, self.room) for k in self.inputs}
         arrays |= {f"new_{name}": (compute, beside) for name in ("tops", "counts", "firsts")}
@@ -102,7 +110,7 @@ class Source:
         parts = [functions_source(compute, term=Formula(formula.term))]
         if not self.partial:
             parts.append(functions_source(compute, result=Formula(formula.result)))
-        if formula.total == "logarithm" and not self.partial:
+        if self.labelled or (formula.total == "logarithm" and not self.partial):
             log = functions_source("float64", "A", log1p_of_sum=Formula(elementary.log1p_of_sum))
             parts.append(log)
         # A function that two of them call is there twice, and the same.
@@ -123,9 +131,55 @@ added = A(select(other, e, T(0)))
 one = select(other, T(0), T(1))
 """
 
-    def known(self) -> str:
-        """What ``result`` gets to know of the total."""
-        return known(self.formula.total, wider=self.kind.compute == "float32")
+    def known(self, row: str) -> str:
+        """What ``result`` gets to know of the total of a row."""
+        if not self.labelled:
+            return known(self.formula.total, wider=self.kind.compute == "float32")
+        factor, own, at, loss, log, by = (self.of_row(k, row) for k in (2, 3, 5, 6, 7, 8))
+        return f"""\
+more = total + low
+rest = (A(count) - A(1)) + more
+undefined = A(top - top)
+label = T({at})
+power = A(term(label, top))
+others = select(label == top, rest, (A(1) + rest) - power)
+logarithm = log1p_of_sum(rest) + undefined
+{loss} = logarithm + (A(top) - {at})
+{log} = logarithm + A(top)
+inverse = A(1) / (A(count) + more) + undefined
+{by} = (({factor} - {own}) * power - {own} * others) * inverse
+inverse = {factor} * inverse
+first = T(inverse)
+second = T(inverse - A(first))
+"""
+
+    def of_row(self, k: int, row: str) -> str:
+        """The number that operand ``k`` has for a row."""
+        return f"shifted(a{k}, {row} * s{k})[0]"
+
+    def begin(self, row: str) -> str:
+        """What is read before anything is written: the element at the label.
+
+        In long rows after the largest one: then it is in the cache, and nothing waits for it.
+        """
+        if not self.labelled:
+            return ""
+        element = self.value(f"shifted(a0, {row} * s0 + where * c0)[0]")
+        return f"""\
+where = {self.of_row(1, row)}
+{self.of_row(5, row)} = A({element}) if (where >= 0) and (where < n) else A(0)
+"""
+
+    def finish(self, row: str) -> str:
+        """What is written in the end: the result at the label."""
+        if not self.labelled:
+            return ""
+        by = self.stored(f"T({self.of_row(8, row)})")
+        return f"""\
+where = {self.of_row(1, row)}
+if (where >= 0) and (where < n):
+    shifted(a4, {row} * s4 + where * c4)[0] = {by}
+"""
 
     def values(self, read: Callable[[int], str]) -> str:
         return "".join(f"x{k} = {read(k)}\n" for k in self.inputs)
@@ -175,14 +229,23 @@ elif {adjacent} and rows >= 8:
         width = rows - r
         if width > {BESIDE[compute]}:
             width = {BESIDE[compute]}
+{indented(self.of_each("width", self.begin), 2)}
 {indented(self.side_by_side(), 2)}
+{indented(self.of_each("width", self.finish), 2)}
         r += width
 {short}
 else:
     for r in range(rows):
+{indented(self.begin("r"), 2)}
 {indented(self.beside("1", self.anywhere, self.to_anywhere, ""), 2)}
+{indented(self.finish("r"), 2)}
 """
         return "def loop(args, dimensions, steps, data):\n" + indented(body)
+
+    def of_each(self, width: str, text: Callable[[str], str]) -> str:
+        """What is to be done for each of ``width`` rows from number r on."""
+        done = text("(r + q)")
+        return f"for q in range({width}):\n{indented(done)}\n" if done else ""
 
     def sequences(self) -> str:
         """Contiguous rows."""
@@ -208,7 +271,7 @@ else:
 
     def one_by_one(self, kept: str) -> str:
         """Each row from its elements to its results; terms are ``kept`` where that points to."""
-        steps = self.sequence_head(kept) + self.known() + self.sequence_results(kept)
+        steps = self.sequence_head(kept) + self.known("r") + self.sequence_results(kept)
         return f"for r in range(rows):\n{indented(steps)}\n"
 
     def together(self) -> str:
@@ -231,7 +294,7 @@ for begin in range(0, rows, height):
         low = load(lows, i)
         count = load(counts, i)
         {"top = load(tops, i)" if self.has_top else ""}
-{indented(self.known(), 2)}
+{indented(self.known("(begin + i - 8)"), 2)}
         store(firsts, i, first)
         store(counts, i, second)
         eight_wide()
@@ -264,7 +327,7 @@ for i in range(n - 16, n):
     top = maximum(top, {self.value("load(p0, i)")})
     eight_wide_twice()
 """
-        return f"{self.pointers()}{top if self.has_top else ''}{total}"
+        return f"{self.pointers()}{top if self.has_top else ''}{self.begin('r')}{total}"
 
     def sequence_results(self, kept: str = "") -> str:
         values = self.values(lambda k: self.value(f"load(p{k}, i)"))
@@ -276,7 +339,7 @@ for i in range(n):
 {indented(values + self.results(bool(kept)))}
     store(p{self.out}, i, {self.stored("y")})
     independent()
-"""
+{self.finish("r")}"""
 
     def block_totals(self, values: str) -> str:
         """The total of terms without an exponential, summed by blocks in T."""
@@ -395,7 +458,9 @@ if blocks and filled == 8:
             return f"store(tile0, j * 8 + q, {value})\n"
 
         contiguous = " and ".join(f"c{k} == {size}" for k in self.long) if blocks else "False"
-        body = self.beside("8", lambda k: f"load(tile{k}, j * 8 + q)", write, "eight_wide()", True)
+        row = "(r + (q if q < filled else filled - 1))"
+        read = "load(tile{k}, j * 8 + q)".format
+        body = self.beside("8", lambda k: read(k=k), write, "eight_wide()", row, True)
         return f"""\
 {tiles}
 blocks = {contiguous}
@@ -404,6 +469,7 @@ while r < rows:
     filled = rows - r
     if filled > 8:
         filled = 8
+{indented(self.of_each("filled", self.begin))}
 {indented(transposed(inputs) if blocks else "left = 0")}
     for q in range(8):
         row = r + (q if q < filled else filled - 1)
@@ -415,6 +481,7 @@ while r < rows:
         for j in range(left, n):
             y = load(tile0, j * 8 + q)
             shifted(a{out}, (r + q) * s{out} + j * c{out})[0] = {self.stored("y")}
+{indented(self.of_each("filled", self.finish))}
     r += 8
 """
 
@@ -442,9 +509,10 @@ while r < rows:
         read: Callable[[int], str],
         write: Callable[[str], str],
         end: str,
+        row: str = "(r + q)",
         on_stack: bool = False,
     ) -> str:
-        """Rows side by side: element j of row q at a time, for all rows."""
+        """Rows side by side: element j of row q, whose number is ``row``, at a time, for all."""
         keeps_term = self.keeps_in_out or (self.keeps_term and on_stack)
         top = f"""\
 for j in range(n):
@@ -473,8 +541,8 @@ for q in range({width}):
     count = load(counts, q)
 """
         if self.partial:
-            return f"{head}    top = load(tops, q)\n{indented(self.store_partial('(r + q)'))}"
-        finish = load_top + self.known()
+            return f"{head}    top = load(tops, q)\n{indented(self.store_partial(row))}"
+        finish = load_top + self.known(row)
         again = values + load_top
         if keeps_term:
             again = f"x0 = {read(0 if on_stack else self.out)}\n"

@@ -84,7 +84,7 @@ largest = v_repeated(T(-INFINITY))
 top = v_maximum(largest)
 """
         return f"""\
-{self.pointers()}{top if self.has_top else ""}{self.nothing()}{self.passed(term)}\
+{self.pointers()}{top if self.has_top else ""}{self.begin("r")}{self.nothing()}{self.passed(term)}\
 total = v_sum(totals_of)
 low = A(0)
 count = {"v_sum(counts_of)" if self.counts else "T(0)"}
@@ -94,7 +94,7 @@ count = {"v_sum(counts_of)" if self.counts else "T(0)"}
         def result(a_part: bool) -> str:
             return self.write(self.result(lambda k: self.read(k, a_part), "top"), a_part)
 
-        return self.pointers() + self.passed(result)
+        return self.pointers() + self.passed(result) + self.finish("r")
 
     def read(self, k: int, a_part: bool) -> str:
         if a_part:
@@ -184,7 +184,7 @@ for i in range(q, stop):
         if self.partial:
             return f"{head}{indented(self.store_partial('(r + i)'))}\n"
         return f"""\
-{head}{indented(self.known())}
+{head}{indented(self.known("(r + i)"))}
     store(firsts, i, first)
     store(counts, i, second)
     eight_wide()

@@ -12,7 +12,16 @@ from fastact.cpu.row_vectors import VectorSource
 from fastact.cpu.target import traits
 from fastact.source.formulas import call
 
-__all__ = ["DOUBLE", "INDEX", "maxout", "maxout_backward", "middle", "partial", "whole"]
+__all__ = [
+    "DOUBLE",
+    "INDEX",
+    "labelled",
+    "maxout",
+    "maxout_backward",
+    "middle",
+    "partial",
+    "whole",
+]
 
 
 def whole(formula: RowFormula, kind: Kind) -> Unit:
@@ -36,6 +45,18 @@ def middle(formula: RowFormula, kind: Kind) -> Unit:
     """The same for many small matrices of rows side by side (see ``row_middle``)."""
     source = MiddleVectorSource if _wide(kind) else MiddleSource
     return source(formula, kind, [kind], partial=False).unit()
+
+
+def labelled(formula: RowFormula, kind: Kind) -> Unit:
+    """Cross-entropy of rows with labels: ``(n),(),(),()->(n),(),(),(),()``.
+
+    ``formula`` is that of softmax. Inputs are the elements, the label, and two numbers: by what the
+    softmax is multiplied, and what is taken off at the label, where both cancel to what is exact.
+    Outputs are the gradient; the element at the label; logarithm of the sum less that; logarithm of
+    the sum; and the gradient at the label. A label that is none is less than 0.
+    """
+    outputs = [kind, DOUBLE, DOUBLE, DOUBLE, DOUBLE]
+    return _source(kind)(formula, kind, outputs, partial=False, labelled=True).unit()
 
 
 def _source(kind: Kind) -> type[Source]:

@@ -160,6 +160,9 @@ class _LoopRecord:
 
     def _describe(self, function: int) -> None:
         record, kinds = self._record, self.loop.kinds
+        # A job has room for so many steps: of each operand, and inside its rows.
+        if len(kinds) + sum(self.shape.with_rows) > layout.MAX_OPERANDS:
+            raise ValueError(f"{self.name} has too many operands for the driver")
         record[layout.KERNEL_OPERANDS] = len(kinds)
         record[layout.KERNEL_OUTPUTS] = self.shape.outputs
         record[layout.KERNEL_ROWS] = sum(row << k for k, row in enumerate(self.shape.with_rows))

@@ -38,9 +38,9 @@ if _problem := _missing():
     raise ImportError(f"fastact.cuda is not available: {_problem}")
 
 from fastact.cuda import functions as _functions  # noqa: E402
-from fastact.cuda import fused  # noqa: E402
+from fastact.cuda import fused, losses  # noqa: E402
 
-__all__ = [*_functions.NAMES, "fused"]
+__all__ = [*_functions.NAMES, "fused", "losses"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,9 @@ no array, and one compilation serves all shapes. There is one template for each 
 sums. A thread has a few columns and a part of the rows; or, where channels are not the last axis, a
 block has a part of a channel. *Total* adds up the sums of parts in float64.
 
+*Rows*: softmax and its like, and cross-entropy; a block takes a row at a time. *Terms*: losses of
+elements, and their sum in each block.
+
 *Mask*: eight elements and a byte of bits a thread. *Dropout*: four, one for each word of Philox.
 
 Which part of a sum a thread takes depends on the shape alone, so results are the same every time.
@@ -29,6 +32,8 @@ from typing import Any
 
 from fastact.catalogue import Activation, RowFormula
 from fastact.catalogue.dtypes import Kind
+from fastact.catalogue.entries import row_formula
+from fastact.catalogue.losses import Loss
 from fastact.cpu.cache import directory as cache_directory
 from fastact.source import elementary, fused
 from fastact.source.formulas import (
@@ -52,9 +57,11 @@ __all__ = [
     "backward_from_output",
     "channels",
     "columns",
+    "cross_entropy",
     "forward",
     "gated",
     "gated_backward",
+    "label_weights",
     "linear",
     "mask",
     "mask_backward",
@@ -64,6 +71,8 @@ __all__ = [
     "relu_dropout_backward",
     "rows",
     "strided",
+    "summed",
+    "terms",
     "total",
     "vector_width",
 ]
@@ -626,6 +635,196 @@ def kernel(x, y, indices, before, length, after):
         row += threads
 """
     return CudaKernel(f"{name}_{kind.name}", kind, source, ("int64",) * 6)
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+
+def terms(loss: Loss, kind: Kind, outputs: tuple[str, ...], arrays: tuple[bool, ...]) -> CudaKernel:
+    """A loss of elements without gaps: "gradient", "value", or the "sum" of each block's values.
+
+    ``arrays`` says which parameters are arrays; these repeat themselves. Arguments: addresses of
+    elements, targets, parameters that are arrays, and outputs; the number of elements, and of each
+    of those parameters; the number that gradients are multiplied by, and the other parameters.
+    """
+    size, compute_size = kind.itemsize, _sums_size(kind)
+    given = [f"q{k}" for k, is_array in enumerate(arrays) if is_array]
+    numbers = [f"p{k}" for k, is_array in enumerate(arrays) if not is_array]
+    operands = ", ".join(["x0", "x1", *(f"p{k}" for k in range(len(arrays)))])
+    formulas: dict[str, Any] = {"value": Formula(loss.value)}
+    lines = [f"x{k} = T({call(kind.load, f'load_one(a{k} + {size} * i, S)')})" for k in (0, 1)]
+    lines += [f"p{q[1:]} = load_one({q} + {compute_size} * (i % n_{q}), T)" for q in given]
+    if "gradient" in outputs:
+        formulas["gradient"] = Formula(loss.gradient)
+        by = f"T(T(gradient({operands})) * scale)"
+        lines.append(f"by = S({call(kind.store, by)})")
+    lines.append(f"term = T(value({operands}))")
+    if "gradient" in outputs:
+        lines.append(f"store_one(gradient_out + {size} * i, by)")
+    if "value" in outputs:
+        stored = f"S({call(kind.store, 'term')})"
+        lines.append(f"store_one(value_out + {size} * i, {stored})")
+    lines += ["t += A(term)", "i += cuda.gridsize(1)"]
+    ending = [
+        *_reduced("a + b"),
+        "if thread == 0:",
+        "    store_one(sum_out + 8 * cuda.blockIdx.x, t)",
+    ]
+    integers = ["a0", "a1", *given, *(f"{name}_out" for name in outputs), "n"]
+    integers += [f"n_{q}" for q in given]
+    source = f"""\
+{_rounded(functions_source(kind.compute, **formulas))}
+
+def kernel({", ".join([*integers, "scale", *numbers])}):
+    partial = cuda.shared.array({THREADS}, shared_float64)
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    t = A(0)
+    i = cuda.grid(1)
+    while i < n:
+{_indented(lines, 8)}
+{_indented(ending, 4) if "sum" in outputs else ""}
+"""
+    arguments = ("int64",) * len(integers) + (kind.compute,) * (1 + len(numbers))
+    name = f"{loss.name}_{'_'.join(outputs)}_{''.join(str(int(a)) for a in arrays)}_{kind.name}"
+    return CudaKernel(name, kind, source, arguments)
+
+
+def summed(kind: Kind) -> CudaKernel:
+    """The sum of numbers of float64, over another one: arguments are addresses of numbers, result
+    and divisor, and how many there are. One block.
+    """
+    source = f"""\
+def kernel(numbers, out, divisor, n):
+    partial = cuda.shared.array({THREADS}, shared_float64)
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    t = A(0)
+    i = int64(thread)
+    while i < n:
+        t += load_one(numbers + 8 * i, A)
+        i += threads
+{_indented(_reduced("a + b"), 4)}
+    if thread == 0:
+        store_one(out, S({call(kind.store, "T(t / load_one(divisor, A))")}))
+"""
+    return CudaKernel(f"summed_{kind.name}", kind, source, ("int64",) * 4)
+
+
+def label_weights(weighted: bool) -> CudaKernel:
+    """The sum of the weights of the labels that count: arguments are addresses of labels, weights
+    and result, the number of labels and of classes, and which labels do not count. One block.
+    """
+    weight = "load_one(weights + 8 * label, A)" if weighted else "A(1)"
+    source = f"""\
+def kernel(labels, weights, out, n, classes, ignored):
+    partial = cuda.shared.array({THREADS}, shared_float64)
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    t = A(0)
+    i = int64(thread)
+    while i < n:
+        label = load_one(labels + 8 * i, int64)
+        if label != ignored and label >= 0 and label < classes:
+            t += {weight}
+        i += threads
+{_indented(_reduced("a + b"), 4)}
+    if thread == 0:
+        store_one(out, t)
+"""
+    kind = Kind("float64", "float64", "float64")
+    return CudaKernel(f"label_weights_{int(weighted)}", kind, source, ("int64",) * 6)
+
+
+def cross_entropy(kind: Kind, gradient: bool, weighted: bool, summed: bool) -> CudaKernel:
+    """Cross-entropy of rows, a block for each, in the steps of ``rows``, and its gradient.
+
+    ``summed``: losses are to be summed, so they are of float64. Arguments: addresses of logits,
+    labels (int64), weights (float64), gradient, losses, and of what the gradient is divided by;
+    elements before the axis of classes, along it, and after it; and which labels do not count. A
+    label that is no class makes its row NaN.
+    """
+    size = kind.itemsize
+    functions = (
+        functions_source(kind.compute, term=Formula(row_formula("softmax").term))
+        + "\n\n"
+        + functions_source("float64", "A", log1p_of_sum=Formula(elementary.log1p_of_sum))
+    )
+    load = [
+        f"i = base + {size} * after * j",
+        f"x0 = T({call(kind.load, 'load_one(x + i, S)')})",
+    ]
+    largest = "select((b > a) | (b != b), b, a)"
+    weight = "load_one(weights + 8 * label, A)" if weighted else "A(1)"
+    loss = "(loss if counts else A(0))"
+    store = f"store_one(losses + {size} * row, S({call(kind.store, f'T({loss})')}))"
+    if summed:
+        store = f"store_one(losses + 8 * row, {loss})"
+    work = ["a = T(-INFINITY)", *_over_row([*load, "b = x0", f"a = {largest}"]), "t = A(a)"]
+    work += [*_reduced(largest), "top = T(t)", "t = A(0)", "n = A(0)"]
+    others = ["e = A(T(term(x0, top)))", "t += select(x0 == top, A(0), e)"]
+    work += _over_row([*load, *others, "n += select(x0 == top, A(1), A(0))"])
+    work += [
+        *_reduced("a + b"),
+        "others = t",
+        "t = n",
+        *_reduced("a + b"),
+        "rest = others + t - A(1)",
+    ]
+    work += [
+        "label = load_one(labels + 8 * row, int64)",
+        "counts = label != ignored",
+        "known = label >= 0 and label < length",
+        "own = A(0)",
+        "at_label = top",
+        "if counts and known:",
+        f"    own = {weight}",
+        f"    at_label = T({call(kind.load, f'load_one(x + base + {size} * after * label, S)')})",
+        "undefined = A(top - top) if known else A(INFINITY - INFINITY)",
+        "cuda.syncthreads()",
+        "loss = own * (log1p_of_sum(rest) + (A(top) - A(at_label))) + undefined",
+        "if thread == 0:",
+        f"    {store}",
+    ]
+    if gradient:
+        work += [
+            "scale = own / load_one(divisor, A)",
+            "power = A(T(term(at_label, top)))",
+            "missing = rest if at_label == top else A(1) + rest - power",
+            "at_labels = -scale * missing / (A(1) + rest) + undefined",
+            "inverse = scale / (A(1) + rest) + undefined",
+        ]
+        by = "T(A(T(term(x0, top))) * inverse)"
+        stored = [
+            f"by = T(at_labels) if j == label else {by}",
+            "by = by if counts else T(0)",
+            f"store_one(g + i, S({call(kind.store, 'by')}))",
+        ]
+        work += _over_row([*load, *stored])
+    given = [
+        "x",
+        "labels",
+        "weights",
+        "g",
+        "losses",
+        "divisor",
+        "before",
+        "length",
+        "after",
+        "ignored",
+    ]
+    source = f"""\
+{_rounded(functions)}
+
+def kernel({", ".join(given)}):
+    partial = cuda.shared.array({THREADS}, shared_float64)
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    row = cuda.blockIdx.x
+    while row < before * after:
+        base = {size} * (row // after * length * after + row % after)
+{_indented(work, 8)}
+        row += cuda.gridDim.x
+"""
+    forms = "gradient_" * gradient + "weighted_" * weighted + "summed_" * summed
+    name = f"cross_entropy_{forms}rows_{kind.name}"
+    return CudaKernel(name, kind, source, ("int64",) * len(given))
 
 
 # --- masks --------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from fastact.public.documentation import documentation
 from fastact.public.elementwise import kernel_ufunc
 from fastact.source.totals import known
 
-__all__ = ["largest", "part_ufunc", "rows"]
+__all__ = ["labelled_ufunc", "largest", "part_ufunc", "row_ufunc", "rows"]
 
 Array = npt.NDArray[Any]
 
@@ -59,7 +59,7 @@ def largest(form: Form) -> Any:
     assert isinstance(form.entry, Largest)
     name = form.name
     if form.which == "forward":
-        ufunc = _ufunc(f"{name}.ufunc", "(n)->(),()", "..l", kernels.maxout)
+        ufunc = row_ufunc(f"{name}.ufunc", "(n)->(),()", "..l", kernels.maxout)
         body = f"""\
 if "axes" in keywords:
     return ufunc(x, out=out, **keywords)
@@ -67,7 +67,7 @@ without_pieces({name!r}, axis, shape(x))
 return ufunc(x, out=out, axis=axis, **keywords)"""
         names: dict[str, Any] = {"without_pieces": shapes.without_pieces, "shape": np.shape}
     else:
-        ufunc = _ufunc(f"{name}.ufunc", "(),()->(n)", ".l.", kernels.maxout_backward)
+        ufunc = row_ufunc(f"{name}.ufunc", "(),()->(n)", ".l.", kernels.maxout_backward)
         body = "return run(grad, indices, pieces, axis, out, **keywords)"
         names = {"run": _largest_backward(name, ufunc)}
     names["ufunc"] = ufunc
@@ -88,7 +88,7 @@ def _largest_backward(name: str, ufunc: np.ufunc) -> Callable[..., Array]:
     return run
 
 
-def _ufunc(
+def row_ufunc(
     name: str, signature: str, dtypes: str, unit: Callable[[Kind], Unit], half: bool = True
 ) -> np.ufunc:
     """A generalized ufunc; ``dtypes`` has a dot for each operand of the array's own dtype."""
@@ -131,13 +131,20 @@ def part_ufunc(formula: RowFormula) -> np.ufunc:
     inputs = ",".join(["(n)"] * arrays)
     sums = ("(),(),()", ".dd") if arrays == 1 else ("()", "d")
     kept = ("(n),", ".") if formula.keeps_term else ("", "")
-    return _ufunc(
+    return row_ufunc(
         f"{formula.name}.part_ufunc",
         f"{inputs}->{kept[0]}{sums[0]}",
         "." * arrays + kept[1] + sums[1],
         lambda kind: kernels.partial(formula, kind),
         half=False,
     )
+
+
+def labelled_ufunc(formula: RowFormula, name: str) -> np.ufunc:
+    """Cross-entropy of rows with labels, as ``kernels.labelled`` says."""
+    signature, dtypes = "(n),(),(),()->(n),(),(),(),()", ".ldd.dddd"
+    unit = functools.partial(kernels.labelled, formula)
+    return row_ufunc(name, signature, dtypes, unit, half=False)
 
 
 class _RowFunction:
@@ -147,13 +154,13 @@ class _RowFunction:
         self.formula = formula
         arrays = len(formula.inputs)
         inputs = ",".join(["(n)"] * arrays)
-        self.ufunc = _ufunc(
+        self.ufunc = row_ufunc(
             f"{name}.ufunc",
             f"{inputs}->(n)",
             "." * (arrays + 1),
             lambda kind: kernels.whole(formula, kind),
         )
-        self.middle = _ufunc(
+        self.middle = row_ufunc(
             f"{name}.middle_ufunc",
             f"{inputs},()->(n)",
             f"{'.' * arrays}l.",

@@ -94,16 +94,19 @@ def bounded(x, bound):
 def expm1(x):
     # Below -50 the result is -1 already.
     above = -50 if x < -50 else x
-    inside = 80 if above > 80 else above
-    rounded = fma(inside, LOG2_E, ROUNDER)
+    # The first choice keeps the sign of zero.
+    return x if x == 0 else expm1_inside(80 if above > 80 else above)
+
+
+def expm1_inside(x):
+    rounded = fma(x, LOG2_E, ROUNDER)
     k = rounded - ROUNDER
-    high = fma(k, -LN2_HIGH, inside)
+    high = fma(k, -LN2_HIGH, x)
     r = fma(k, -LN2_LOW, high)
     r_low = fma(k, -LN2_LOW, high - r)
     p = r + fma(r * r, polynomial(r, EXPM1), r_low)
     power = power_of_two(rounded)
-    # The first choice keeps the sign of zero.
-    return x if x == 0 else fma(p, power, power - 1)
+    return fma(p, power, power - 1)
 
 
 def log1p(x):
@@ -314,7 +317,8 @@ def logistic_slope(x, low, u, one):
 
 
 def hyperbolic_tangent(x):
-    e = expm1(2 * abs(bounded(x, 30)))
+    t = abs(x)
+    e = expm1_inside(60 if t > 30 else 2 * t)
     b = e + 2
     low = (2 - b) + e if e < 2 else (e - b) + 2
     return copysign(quotient(e, b, low), x)
