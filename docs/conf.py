@@ -1,14 +1,17 @@
 """Sphinx' configuration: ``sphinx-build -W --keep-going docs docs/_build`` writes the site.
 
-Nothing is fetched while it is built, and nothing by those who read it: scripts, fonts and styles are
-files of the site. Two builds of one commit give the same files.
+Nothing is fetched while it is built, and nothing by those who read it: scripts, fonts and styles
+are files of the site. Two builds of one commit give the same files.
 """
 
+import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+# For the reference of fastact.cuda, which needs a GPU or this.
+os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 import fastact  # noqa: E402
 
@@ -24,22 +27,36 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinxext.function_pages",
+    "sphinxext.gallery",
+    "sphinxext.javascript",
     "sphinxext.links",
     "sphinxext.mathml",
+    "sphinxext.reference",
 ]
 exclude_patterns = ["_build", "tutorials", "sphinxext", "sg_execution_times.rst"]
 
-myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = [
+    "attrs_block",
+    "attrs_inline",
+    "colon_fence",
+    "deflist",
+    "dollarmath",
+    "html_image",
+]
 myst_heading_anchors = 3
 math_renderer = "mathml"
 html_math_renderer = "mathml"
 
+# Libraries that integrations import, which the reference can do without.
+autodoc_mock_imports = ["dask", "distributed", "keras", "onnx", "thinc"]
+autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# --- tutorials: executed when the site is built ----------------------------------------------------
+# --- tutorials: executed when the site is built ---------------------------------------------------
 
 if (HERE / "tutorials").is_dir():
     extensions.append("sphinx_gallery.gen_gallery")
@@ -56,14 +73,13 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
 }
-# Pages of other branches of the tree may be missing.
-suppress_warnings = ["toc.empty_glob"]
-
-# --- HTML ------------------------------------------------------------------------------------------
+# --- HTML -----------------------------------------------------------------------------------------
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastact"
 html_static_path = ["_static"]
+html_css_files = ["fastact.css"]
+html_js_files = ["gallery.js"]
 html_last_updated_fmt = None
 html_copy_source = False
 html_show_sourcelink = False
@@ -72,3 +88,22 @@ html_theme_options = {
     "show_prev_next": False,
     "show_toc_level": 2,
 }
+
+# --- what a copy may lack -------------------------------------------------------------------------
+
+#: Pages, and the files without which they are left out of tables of contents.
+OPTIONAL = {
+    "auto_tutorials/index": "tutorials",
+    "how-it-works/index": "how-it-works/index.md",
+    "performance": "performance.md",
+}
+
+
+def leave_out(app, docname, source):
+    for page, file in OPTIONAL.items():
+        if not (HERE / file).exists():
+            source[0] = source[0].replace(f"\n{page}\n", "\n")
+
+
+def setup(app):
+    app.connect("source-read", leave_out)

@@ -39,7 +39,7 @@ class RepositoryLinks(SphinxPostTransform):
         target = node["reftarget"]
         page = Path(self.env.doc2path(node.get("refdoc", self.env.docname)))
         name = urlsplit(target).path
-        for file in (page.parent / name, Path(self.env.srcdir) / name.lstrip("/")):
+        for file in (page.parent / name, ROOT / name):  # pages that are included are at the root
             file = file.resolve()
             known = file.is_relative_to(ROOT) and file.exists()
             if known and self.env.path2doc(str(file)) not in self.env.found_docs:

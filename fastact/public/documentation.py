@@ -296,7 +296,8 @@ def _see_also(form: Form) -> list[str]:
 def _reference(entry: Entry) -> str:
     if not entry.reference:
         return ""
-    return _section("References", textwrap.fill(f".. [1] {entry.reference}.", _WIDTH))
+    text = f".. [1] {entry.reference}."
+    return _section("References", textwrap.fill(text, _WIDTH, subsequent_indent="   "))
 
 
 def _join(*sections: str) -> str:
