@@ -13,6 +13,8 @@ sys.path.insert(0, str(HERE))
 # For the reference of fastact.cuda, which needs a GPU or this.
 os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
+from docutils import nodes  # noqa: E402
+
 import fastact  # noqa: E402
 
 project = "fastact"
@@ -79,15 +81,24 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fastact"
 html_static_path = ["_static"]
 html_css_files = ["fastact.css"]
-html_js_files = ["gallery.js"]
+html_js_files = ["site.js"]
+html_favicon = "_static/icon.svg"
+html_logo = "_static/icon.svg"
 html_last_updated_fmt = None
 html_copy_source = False
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
 html_theme_options = {
+    "logo": {"text": "fastact", "alt_text": ""},
     "github_url": "https://github.com/fastact/fastact",
+    "header_links_before_dropdown": 8,
+    "navbar_align": "left",
+    "navbar_persistent": ["search-button"],
     "show_prev_next": False,
     "show_toc_level": 2,
 }
+# Pages that are wide and have no others below them.
+html_sidebars = {name: [] for name in ("index", "gallery", "compare")}
 
 # --- what a copy may lack -------------------------------------------------------------------------
 
@@ -105,5 +116,16 @@ def leave_out(app, docname, source):
             source[0] = source[0].replace(f"\n{page}\n", "\n")
 
 
+# --- code -----------------------------------------------------------------------------------------
+
+
+def strip_code(app, doctree):
+    """Examples in Markdown end with an empty line, by which doctest knows where they end."""
+    for node in doctree.findall(nodes.literal_block):
+        node.rawsource = text = node.astext().rstrip()
+        node[:] = [nodes.Text(text)]
+
+
 def setup(app):
+    app.connect("doctree-read", strip_code)
     app.connect("source-read", leave_out)

@@ -6,7 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!root) return;
 
   const MOST = 4;
-  const WIDTH = 440, HEIGHT = 320, MARGIN = { left: 44, right: 10, top: 10, bottom: 26 };
+  const WIDTH = 360, HEIGHT = 260, MARGIN = { left: 44, right: 10, top: 10, bottom: 26 };
   // A network's layers, and how many inputs go through it.
   const UNITS = 48, INPUTS = 32;
   const LAYERS = [
@@ -111,7 +111,9 @@ document.addEventListener("DOMContentLoaded", () => {
   function chart(svg, frame, curves, label) {
     svg.replaceChildren();
     svg.setAttribute("aria-label", label);
-    Object.assign(svg.dataset, frame);
+    Object.assign(svg.dataset, frame, {
+      left: MARGIN.left, top: MARGIN.top, right: WIDTH - MARGIN.right, bottom: HEIGHT - MARGIN.bottom,
+    });
     let grid = "";
     const mark = (x, y, text, anchor) => svg.append(element("text", { x, y, "text-anchor": anchor }, text));
     for (const x of ticks(frame.x0, frame.x1)) {
@@ -271,7 +273,7 @@ document.addEventListener("DOMContentLoaded", () => {
       }));
       const values = curves.flatMap((c) => c.points.map(([, y]) => y)).filter(Number.isFinite);
       const low = Math.max(Math.min(...values, log ? -1 : 0), -16);
-      const high = Math.min(Math.max(...values, log ? 1 : 100), 16);
+      const high = log ? Math.min(Math.max(...values, 1), 16) : 100;
       const frame = { x0: 1, x1: state.depth, y0: Math.floor(low), y1: Math.ceil(high), log: log || "" };
       chart(charts[key], frame, curves, `${title}: ${active.map((f) => f.name).join(", ")}`);
     }
@@ -294,7 +296,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const controls = element("div", { class: "controls" });
   const readings = element("tbody");
-  const verdicts = element("ul", { role: "status" });
+  const verdicts = element("ul");
   const charts = {};
 
   function figure(key, title) {
@@ -330,7 +332,7 @@ document.addEventListener("DOMContentLoaded", () => {
         if (large === p.name && typeof small === "number") bounds.min = Math.max(bounds.min, small);
       }
       const change = (value) => { chosen.values[p.name] = value; update(); };
-      return slider(p.name, p.value === chosen.values[p.name] ? p.value : chosen.values[p.name], bounds, change, p.about);
+      return slider(p.name, chosen.values[p.name], bounds, change, p.about);
     });
     const remove = element("button", {
       type: "button",
@@ -411,7 +413,7 @@ document.addEventListener("DOMContentLoaded", () => {
               "1 is LeCun's and Glorot's, the square root of 2 He's"),
           slider("bias", state.bias, { min: -3, max: 3, step: 0.05 }, setting("bias")))),
       element("div", { class: "charts" }, ...LAYERS.map(({ key, title }) => figure(key, title))),
-      verdicts);
+      element("div", { role: "status" }, verdicts));
     rebuild();
   }
 

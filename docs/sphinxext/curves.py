@@ -62,7 +62,10 @@ def drawn(entry: Entry, **given: Any) -> list[Drawn]:
     forward, backward = (getattr(fa, entry.name + SUFFIXES[w]) for w in ("forward", "backward"))
     if isinstance(entry, Variants):
         keys = [given[entry.parameter]] if given else list(entry.variants)
-        return [_elementwise(entry, key, {entry.parameter: key}) for key in keys]
+        return [
+            _elementwise(entry, f'{entry.parameter}="{key}"', {entry.parameter: key})
+            for key in keys
+        ]
     if isinstance(entry, Activation):
         return [_elementwise(entry, "", complete(entry) | given)]
     if isinstance(entry, Gated) and not entry.halves:

@@ -7,7 +7,6 @@ measurements; nothing is written here about a single function.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from fastact.catalogue import (
     Rows,
     Variants,
 )
-from fastact.catalogue.entries import formulas
+from fastact.catalogue.entries import REQUIRED, formulas
 from fastact.public.names import OTHER_NAMES
 from sphinxext import notation, stored
 from sphinxext.curves import Drawn, drawn, instances, jumps, sampled, window
@@ -37,8 +36,8 @@ from sphinxext.properties import PROPERTIES, cost, properties
 
 __all__ = ["setup"]
 
-SIZE = (560.0, 380.0)
-SMALL = (360.0, 250.0)
+SIZE = (460.0, 320.0)
+SMALL = (340.0, 240.0)
 
 
 def function_page(entry: Entry) -> str:
@@ -49,10 +48,10 @@ def function_page(entry: Entry) -> str:
         entry.summary,
         alias,
         _figure(entry),
-        _facts(entry),
         section("Formula", *_formula(entry)),
         section("Parameters", *_parameters(entry)),
-        section("Instead of", *_idioms(entry)),
+        section("In place of", _idioms(entry)),
+        section("Properties", _facts(entry)),
         section("Accuracy", *_accuracy(entry)),
         section("Speed", *_speed(entry)),
         section("Similar functions", *_similar(entry)),
@@ -74,12 +73,13 @@ def _figure(entry: Entry) -> str:
     several = len(functions) > 1 and not isinstance(entry, Variants)
     lines, legend = [], []
     for i, function in enumerate(functions):
-        ending = f", {function.label}" if function.label else ""
-        look = "slope" if not several else f"slope-{i}"
+        ending = f", {function.label}" if function.label and (i or several) else ""
+        look = f"slope-{i}" if several else "slope"
         lines.append(Line(sampled(function.slope, -half, half), look, marked=True))
         lines.append(Line(sampled(function.value, -half, half), f"ink-{i}", marked=True))
-        if not i or several:
-            legend += [(f"ink-{i}", f"{entry.name}{ending}"), (look, f"its derivative{ending}")]
+        legend.append((f"ink-{i}", f"{entry.name}{ending}"))
+        if several or i == len(functions) - 1:
+            legend.append((look, f"its derivative{ending if several else ''}"))
     low, high = _range(lines, half)
     label = f"{entry.name} and its derivative, for x from {-half:g} to {half:g}"
     text = plot(lines, (-half, low), (half, high), SIZE, label, ticks=True)
@@ -134,8 +134,10 @@ def _facts(entry: Entry) -> str:
 def _formula(entry: Entry) -> list[str]:
     blocks: list[str] = []
     used: dict[str, str] = {}
-    for shown, label in _shown(entry, rf"\operatorname{{{entry.name.replace('_', ' ')}}}"):
-        blocks.append(f".. math:: {label}{shown.tex}")
+    for shown, label in _shown(entry, notation.operator(entry.name)):
+        first, *where = shown.lines
+        blocks.append(f".. math:: {label}{first}")
+        blocks += [rf".. math:: \qquad\text{{where }}\; {line}" for line in where]
         used |= shown.names
     meaning = ", ".join(f":math:`{letter}` is ``{word}``" for word, letter in used.items())
     reference = f"Paper: {entry.reference}." if entry.reference else ""
@@ -144,7 +146,7 @@ def _formula(entry: Entry) -> list[str]:
 
 def _shown(entry: Entry, name: str) -> list[tuple[notation.Shown, str]]:
     if isinstance(entry, Variants):
-        found = []
+        found: list[tuple[notation.Shown, str]] = []
         for (variant, _), key in zip(entry.formulas, entry.variants, strict=True):
             mark = f"_{{\\mathrm{{{key}}}}}" if found else ""
             found += _of(variant, f"{name}{mark}")
@@ -194,19 +196,19 @@ def _parameter(entry: Activation, parameter: Parameter, values: list[float]) -> 
     label = f"{entry.name} with {parameter.name} = {', '.join(f'{v:.3g}' for v in values)}"
     text = plot(lines, (-half, low), (half, high), SMALL, label, ticks=True)
     about = f"``{parameter.name}``: {parameter.about}."
-    return f"{about}\n\n" + raw(f"<figure>{text}{_legend(legend)}</figure>")
+    return f"{about}\n\n" + raw(f'<figure class="small">{text}{_legend(legend)}</figure>')
 
 
 # --- what it replaces ----------------------------------------------------------------------------
 
 
-def _idioms(entry: Entry) -> list[str]:
+def _idioms(entry: Entry) -> str:
+    """Calls, and above each the NumPy idiom that it replaces."""
     variants = [v for v, _ in entry.formulas] if isinstance(entry, Variants) else [entry]
-    lines = []
-    for variant, one in zip(variants, _calls(entry), strict=True):
-        pairs = [(variant.idiom, one[0]), (variant.backward_idiom, one[1])]
-        lines += [f"{idiom}\n{call}\n" for idiom, call in pairs if idiom]
-    return [code("\n".join(lines).rstrip())] if lines else []
+    pairs = []
+    for variant, (forward, backward) in zip(variants, _calls(entry), strict=True):
+        pairs += [(variant.idiom, forward), (variant.backward_idiom, backward)]
+    return code("\n\n".join(f"# {idiom}\n{call}" for idiom, call in pairs))
 
 
 def _calls(entry: Entry) -> list[tuple[str, str]]:
@@ -222,8 +224,9 @@ def _calls(entry: Entry) -> list[tuple[str, str]]:
 
 
 def _call(form: Form, choice: str) -> str:
-    required = [p.name for p in form.parameters if p.default is inspect.Parameter.empty]
-    return f"fa.{form.name}({', '.join([*form.arrays, *required])}{choice})"
+    own = getattr(form.entry, "parameters", {})
+    given = [p.name for p in form.parameters if p.name in own or p.default is REQUIRED]
+    return f"fa.{form.name}({', '.join([*form.arrays, *given])}{choice})"
 
 
 # --- measurements --------------------------------------------------------------------------------
@@ -283,12 +286,11 @@ def _speed_tab(found: dict[str, Any], name: str, dtype: str) -> str:
     }
     if not cells:
         return ""
-    modes = dict.fromkeys(mode for mode, _ in cells)
     libraries = [x for x in TITLES if x != "fastact" and any(x in c for c in cells.values())]
-    titles = ["elements"] + [f"{MODE_TITLES[m]}: {TITLES[x]}" for m in modes for x in libraries]
+    titles = ["call", "elements", *(TITLES[x] for x in libraries)]
     rows = [
-        [elements(n), *(_ratio(cells.get((m, n), {}).get(x)) for m in modes for x in libraries)]
-        for n in dict.fromkeys(n for _, n in cells)
+        [MODE_TITLES[mode].replace("`", "``"), elements(n), *(_ratio(c.get(x)) for x in libraries)]
+        for (mode, n), c in cells.items()
     ]
     return f".. tab-item:: {dtype}\n\n" + _indented(table(titles, rows))
 
@@ -315,12 +317,13 @@ def _curve(entry: Entry) -> Any:
 def _similar(entry: Entry) -> list[str]:
     """Those whose curves are closest, for inputs that are normally distributed."""
     own = _curve(entry)
+    elementwise = isinstance(entry, Activation | Variants)
     distance = {
         other.name: float(np.average(abs(_curve(other) - own), weights=_WEIGHTS))
         for other in CATALOGUE.values()
-        if other is not entry
+        if other is not entry and (isinstance(other, Activation | Variants) or not elementwise)
     }
-    nearest = sorted(distance, key=lambda name: (round(distance[name], 6), name))[:4]
+    nearest = sorted(distance, key=lambda name: (round(distance[name], 6), name))[:3]
     formula_names = formulas()
     compared = [name for name in [entry.name, *nearest] if name in formula_names]
     link = f"`Compare them interactively <../compare.html#{','.join(compared)}>`__."

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import itertools
 import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from fastact.catalogue import CATALOGUE, Activation, Entry, Largest, Rows
 
-__all__ = ["Shown", "derivative", "formula", "tex"]
+__all__ = ["Shown", "derivative", "formula", "operator", "shown", "tex"]
 
 #: Calls that have a notation of their own; formulas with others are not set.
 _PLAIN = {"abs", "exp", "exp_times", "expm1", "sqrt"}
@@ -46,9 +47,9 @@ class Shown:
         self.where = where
 
     @property
-    def tex(self) -> str:
-        own = tex(self.expression)
-        return own + "".join(rf",\quad {name} = {tex(e)}" for name, e in self.where.items())
+    def lines(self) -> list[str]:
+        """What is set, and a line for each letter."""
+        return [tex(self.expression), *(f"{name} = {tex(e)}" for name, e in self.where.items())]
 
     @property
     def names(self) -> dict[str, str]:
@@ -84,9 +85,14 @@ def shown(source: str, without: str = "") -> Shown:
     class Named(ast.NodeTransformer):
         def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.expr:
             where[node.target.id] = self.visit(node.value)
-            return ast.Name(node.target.id, ast.Load())
+            return self.visit_Name(ast.Name(node.target.id, ast.Load()))
+
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            # A letter that is Euler's number in what is set.
+            return where[node.id] if node.id == "e" else node
 
     tree = Named().visit(tree)
+    where.pop("e", None)
     if without:
         tree = _without(tree, without)
     return Shown(tree, where)
@@ -152,7 +158,7 @@ def _in(node: ast.expr, least: int) -> str:
 
 def _constant(node: ast.Constant) -> tuple[str, int]:
     number = node.value
-    return f"{number:.5g}" if isinstance(number, float) else str(number), _ATOM
+    return f"{number:.6g}" if isinstance(number, float) else str(number), _ATOM
 
 
 def _name(node: ast.Name) -> tuple[str, int]:
@@ -189,25 +195,36 @@ def _binary(node: ast.BinOp) -> tuple[str, int]:
 
 
 def _times(left: ast.expr, right: ast.expr) -> tuple[str, int]:
-    if ast.dump(left) == ast.dump(right):
-        return f"{_in(left, _ATOM)}^{{2}}", _POWER
-    if _is(left, 0.5):
-        return rf"\frac{{1}}{{2}}\,{_in(right, _PRODUCT)}", _PRODUCT
-    first, second = (
-        _iverson(n) if isinstance(n, ast.Compare | ast.BoolOp) or _is_and(n) else _in(n, _PRODUCT)
-        for n in (left, right)
-    )
-    number = second[:1].isdigit()
-    return rf"{first} \cdot {second}" if number else rf"{first}\,{second}", _PRODUCT
+    """Equal factors that follow each other are a power."""
+    groups = [list(g) for _, g in itertools.groupby([*_factors(left), *_factors(right)], ast.dump)]
+    texts = [_factor(*group) for group in groups]
+    if len(texts) == 1:
+        return texts[0], _POWER if len(groups[0]) > 1 else _PRODUCT
+    text = texts[0]
+    for other in texts[1:]:
+        text += (r" \cdot " if other[:1].isdigit() else r"\,") + other
+    return text, _PRODUCT
+
+
+def _factors(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return [*_factors(node.left), *_factors(node.right)]
+    return [node]
+
+
+def _factor(node: ast.expr, *again: ast.expr) -> str:
+    if again:
+        return f"{_in(node, _ATOM)}^{{{1 + len(again)}}}"
+    if _is(node, 0.5):
+        return r"\frac{1}{2}"
+    if isinstance(node, ast.Compare) or _is_and(node):
+        # A condition as a factor: 1 where it holds, else 0.
+        return rf"\left[{tex(node)}\right]"
+    return _in(node, _PRODUCT)
 
 
 def _is_and(node: ast.expr) -> bool:
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr)
-
-
-def _iverson(node: ast.expr) -> str:
-    """A condition as a factor: 1 where it holds, else 0."""
-    return rf"\left[{tex(node)}\right]"
 
 
 def _compare(node: ast.Compare) -> tuple[str, int]:
@@ -232,7 +249,7 @@ def _and(node: ast.BinOp) -> tuple[str, int]:
             ast.Compare(left=x, ops=[ast.Gt() | ast.GtE() as low], comparators=[a]),
             ast.Compare(left=y, ops=[ast.Lt() | ast.LtE() as high], comparators=[b]),
         ) if ast.dump(x) == ast.dump(y):
-            signs = [ast.Lt() if isinstance(low, ast.Gt) else ast.LtE(), high]
+            signs: list[ast.cmpop] = [ast.Lt() if isinstance(low, ast.Gt) else ast.LtE(), high]
             return _compare(ast.Compare(a, signs, [x, b]))
     return rf"{tex(node.left)} \text{{ and }} {tex(node.right)}", _SUM
 
@@ -270,11 +287,10 @@ def _call(node: ast.Call) -> tuple[str, int]:
     if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_ROWS:
         row = _in(node.func.value, _PRODUCT)
         return rf"{_OF_ROWS[node.func.attr]} {row}", _PRODUCT
-    if function in CATALOGUE:
-        named = function.replace("_", " ")
-        return rf"\operatorname{{{named}}}\left({', '.join(map(tex, arguments))}\right)", _ATOM
     if function in _FUNCTIONS:
         return rf"{_FUNCTIONS[function]}\left({', '.join(map(tex, arguments))}\right)", _ATOM
+    if function in CATALOGUE:
+        return rf"{operator(function)}\left({', '.join(map(tex, arguments))}\right)", _ATOM
     raise NotImplementedError(f"no notation for {ast.unparse(node)}")
 
 
@@ -286,6 +302,11 @@ _FUNCTIONS = {
     "minimum": r"\min",
     "tanh": r"\tanh",
 }
+
+
+def operator(name: str) -> str:
+    """The name of a function, as one that is set upright."""
+    return rf"\operatorname{{{name}}}"
 
 
 def _power_of_e(x: ast.expr) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sphinx.ext.autodoc.mock import mock
+from sphinx.ext.autodoc import mock
 
 from fastact import integrations
 from fastact.catalogue import CATALOGUE

@@ -28,15 +28,21 @@ def performance() -> list[dict[str, Any]]:
 
 @functools.cache
 def accuracy() -> dict[str, dict[str, str]]:
-    """By function: the cells of its rows in the tables of accuracy.md, by their titles."""
+    """By function: the cells of its rows in the tables of accuracy.md, by their titles.
+
+    Those of a section begin with its title.
+    """
     found: dict[str, dict[str, str]] = {}
     titles: list[str] = []
+    heading = ""
     for line in (DOCS / "accuracy.md").read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("## "):
+            heading = f"{line.removeprefix('## ')}: "
         if not line.startswith("|"):
             titles = []
         elif not titles:
-            titles = cells
+            titles = [heading + cell for cell in cells]
         elif cells[0].startswith("`"):
             row = found.setdefault(cells[0].strip("`"), {})
             row.update(zip(titles[1:], cells[1:], strict=True))

@@ -1,6 +1,7 @@
-// The gallery's filters: cards that lack a chosen property are hidden.
+// The gallery's filters, and what screen readers and keyboards miss in the markup of others.
 "use strict";
 
+// Cards that lack a chosen property are hidden.
 document.addEventListener("DOMContentLoaded", () => {
   const form = document.querySelector(".fa-filters");
   if (!form) return;
@@ -21,4 +22,16 @@ document.addEventListener("DOMContentLoaded", () => {
   form.hidden = false;
   form.addEventListener("change", update);
   update();
+});
+
+document.addEventListener("DOMContentLoaded", () => {
+  for (const toggle of document.querySelectorAll("summary:has(> .toctree-toggle)")) {
+    toggle.setAttribute("aria-label", "Pages of this section");
+  }
+  for (const reference of document.querySelectorAll(".citation[role=doc-biblioentry]")) {
+    reference.setAttribute("role", "listitem"); // which the list around it asks for
+  }
+  for (const formula of document.querySelectorAll("div.math")) {
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+  }
 });
