@@ -36,7 +36,7 @@ extensions = [
     "sphinxext.mathml",
     "sphinxext.reference",
 ]
-exclude_patterns = ["_build", "tutorials", "sphinxext", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "tutorials/*.rst", "sphinxext", "sg_execution_times.rst"]
 
 myst_enable_extensions = [
     "attrs_block",
@@ -53,6 +53,7 @@ html_math_renderer = "mathml"
 # Libraries that integrations import, which the reference can do without.
 autodoc_mock_imports = ["dask", "distributed", "keras", "onnx", "thinc"]
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # docstrings say them
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
