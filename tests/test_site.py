@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import scipy.special
 import fastact as fa
 from fastact.catalogue import CATALOGUE
 from fastact.catalogue.entries import formulas
+from fastact.public.names import FORMS
 
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.insert(0, str(DOCS))
@@ -139,3 +142,56 @@ def test_parameters_are_drawn_with_values_that_can_be_told_apart():
     assert 0.01 in values and len(values) == 3
     bends = [fa.leaky_relu(-4.0, value) for value in values]
     assert min(abs(np.diff(bends))) >= 0.5
+
+
+# --- the site itself -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The site, built twice in new copies, without running the tutorials; warnings are errors."""
+    pytest.importorskip("sphinx", minversion="9")
+    built = []
+    for seed in "12":
+        root = tmp_path_factory.mktemp("site")
+        generated = ("_build", "_doctrees", "auto_tutorials", "functions", "reference")
+        shutil.copytree(DOCS, root / "docs", ignore=shutil.ignore_patterns(*generated))
+        for file in DOCS.parent.glob("*.md"):  # of which some are pages
+            shutil.copy(file, root)
+        for folder in ("fastact", "tools", ".github"):  # which pages link to
+            (root / folder).symlink_to(DOCS.parent / folder)
+        command = ["sphinx", "-qW", "--keep-going", "-d", "trees"]
+        if (DOCS / "tutorials").exists():
+            command += ["-D", "plot_gallery=0"]
+        done = subprocess.run(
+            [sys.executable, "-m", *command, "docs", "built"],
+            cwd=root,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        built.append(root / "built")
+    return built
+
+
+@pytest.mark.thorough
+def test_built_twice_it_is_the_same(sites):
+    first, second = (
+        {file.relative_to(site): file.read_bytes() for file in site.rglob("*") if file.is_file()}
+        for site in sites
+    )
+    assert first.keys() == second.keys()
+    assert [name for name, content in first.items() if second[name] != content] == []
+
+
+@pytest.mark.thorough
+def test_every_public_name_can_be_linked_to(sites):
+    inventory = (sites[0] / "objects.inv").read_bytes().split(b"\n", 4)[4]
+    found = {line.split(" ")[0] for line in zlib.decompress(inventory).decode().splitlines()}
+    modules = ["fused", "integrations", "losses", "memory", "objectives", "special"]
+    names = [f"fastact.{name}" for name in fa.__all__ if name not in ("__version__", *modules)]
+    names += [f"fastact.{m}.{name}" for m in modules for name in getattr(fa, m).__all__]
+    names += [f"fastact.{module}" for module in [*modules, "cuda", "compiled"]]
+    names += [f"fastact.cuda.{name}" for name in FORMS]
+    assert {*names} - found == set()

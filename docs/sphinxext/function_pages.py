@@ -7,6 +7,7 @@ measurements; nothing is written here about a single function.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from fastact.catalogue import (
 from fastact.catalogue.entries import REQUIRED, formulas
 from fastact.public.names import OTHER_NAMES
 from sphinxext import notation, stored
-from sphinxext.curves import Drawn, drawn, instances, jumps, sampled, window
+from sphinxext.curves import drawn, instances, jumps, sampled, window
 from sphinxext.drawing import Line, plot
 from sphinxext.pages import code, page, raw, section, table, write
 from sphinxext.properties import PROPERTIES, cost, properties
@@ -83,7 +84,7 @@ def _figure(entry: Entry) -> str:
     low, high = _range(lines, half)
     label = f"{entry.name} and its derivative, for x from {-half:g} to {half:g}"
     text = plot(lines, (-half, low), (half, high), SIZE, label, ticks=True)
-    return raw(f"<figure>{text}{_legend(legend)}</figure>") + "\n\n" + _kinks(functions, half)
+    return raw(f"<figure>{text}{_legend(legend)}</figure>") + "\n\n" + _kinks(entry, half)
 
 
 def _range(lines: Iterable[Line], half: float) -> tuple[float, float]:
@@ -103,16 +104,19 @@ def _legend(looks: Iterable[tuple[str, str]]) -> str:
     return f'<figcaption><ul class="fa-legend">{"".join(items)}</ul></figcaption>'
 
 
-def _kinks(functions: list[Drawn], half: float) -> str:
+def _kinks(entry: Entry, half: float) -> str:
     """What the derivative is where it jumps, in words."""
+    slope = drawn(entry)[0].slope
     lines = []
-    for function in functions[:1]:
-        for at in jumps(function.slope, -half, half):
-            left, there, right = function.slope(np.array([at - 1e-7, at, at + 1e-7]))
-            lines.append(
-                f"At x = {at:g} the derivative is {there:.4g}; from the left it is {left:.4g}, "
-                f"from the right {right:.4g}."
-            )
+    for at in jumps(slope, -half, half):
+        left, there, right = slope(np.array([at - 1e-7, at, at + 1e-7]))
+        lines.append(
+            f"At x = {at:g} the derivative is {there:.4g}; from the left it is {left:.4g}, "
+            f"from the right {right:.4g}."
+        )
+    own = entry.derivative_parameters if isinstance(entry, Activation) else {}
+    backward = f":func:`~fastact.{entry.name}_backward`"
+    lines += [f"``{name}`` of {backward} gives it another value there." for name in own]
     return "\n".join(lines)
 
 
@@ -140,7 +144,8 @@ def _formula(entry: Entry) -> list[str]:
         blocks += [rf".. math:: \qquad\text{{where }}\; {line}" for line in where]
         used |= shown.names
     meaning = ", ".join(f":math:`{letter}` is ``{word}``" for word, letter in used.items())
-    reference = f"Paper: {entry.reference}." if entry.reference else ""
+    linked = re.sub(r"arXiv:([\d.]+\d)", r"`\g<0> <https://arxiv.org/abs/\1>`__", entry.reference)
+    reference = f"Reference: {linked}." if linked else ""
     return [*blocks, f"{meaning[:1].upper()}{meaning[1:]}." if meaning else "", reference]
 
 
