@@ -151,7 +151,7 @@ def compare(page: Page, address: str) -> None:
     page.keyboard.press("Control+A")
     page.keyboard.type("0.3")
     check("leaky_relu:negative_slope=0.3,mish,elu" in page.url, f"the address is {page.url}")
-    functions = {
+    functions: dict[str, tuple[Any, Any]] = {
         "leaky_relu": (
             lambda x: fa.leaky_relu(x, 0.3),
             lambda x: fa.leaky_relu_backward(np.ones_like(x), x, 0.3),
