@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from fastact.catalogue import CATALOGUE, Activation, Entry, Largest, Rows
+from fastact.catalogue import Activation, Entry, Largest, Rows
 
 __all__ = ["Shown", "derivative", "formula", "operator", "shown", "tex"]
 
@@ -287,16 +287,14 @@ def _call(node: ast.Call) -> tuple[str, int]:
     if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_ROWS:
         row = _in(node.func.value, _PRODUCT)
         return rf"{_OF_ROWS[node.func.attr]} {row}", _PRODUCT
-    if function in _FUNCTIONS:
-        return rf"{_FUNCTIONS[function]}\left({', '.join(map(tex, arguments))}\right)", _ATOM
-    if function in CATALOGUE:
-        return rf"{operator(function)}\left({', '.join(map(tex, arguments))}\right)", _ATOM
-    raise NotImplementedError(f"no notation for {ast.unparse(node)}")
+    if not function.isidentifier():
+        raise NotImplementedError(f"no notation for {ast.unparse(node)}")
+    named = _FUNCTIONS.get(function, operator(function))
+    return rf"{named}\left({', '.join(map(tex, arguments))}\right)", _ATOM
 
 
 _OF_ROWS = {"sum": r"\sum", "max": r"\max", "argmax": r"\operatorname{arg\,max}"}
 _FUNCTIONS = {
-    "erf": r"\operatorname{erf}",
     "log": r"\ln",
     "maximum": r"\max",
     "minimum": r"\min",
