@@ -10,6 +10,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+# The tutorials' matrix products are the same, and so are their pictures, on any number of cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # For the reference of fastact.cuda, which needs a GPU or this.
 os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
@@ -62,13 +64,14 @@ copybutton_prompt_is_regexp = True
 # --- tutorials: executed when the site is built ---------------------------------------------------
 
 if (HERE / "tutorials").is_dir():
-    extensions.append("sphinx_gallery.gen_gallery")
+    extensions += ["sphinx_gallery.gen_gallery", "sphinxext.archives"]
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "ExampleTitleSortKey",
     "abort_on_example_error": True,
     "remove_config_comments": True,
+    "capture_repr": (),
     # What differs between two builds, and archives, which have times in them:
     "show_memory": False,
     "min_reported_time": 1_000_000,
@@ -76,6 +79,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
 }
+
 # --- HTML -----------------------------------------------------------------------------------------
 
 html_theme = "pydata_sphinx_theme"
