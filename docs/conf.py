@@ -8,14 +8,12 @@ import os
 import sys
 from pathlib import Path
 
+from docutils import nodes
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 # The tutorials' matrix products are the same, and so are their pictures, on any number of cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# For the reference of fastact.cuda, which needs a GPU or this.
-os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
-
-from docutils import nodes  # noqa: E402
 
 import fastact  # noqa: E402
 
@@ -52,6 +50,8 @@ myst_heading_anchors = 3
 math_renderer = "mathml"
 html_math_renderer = "mathml"
 
+# For the reference of fastact.cuda, which needs a GPU or this.
+os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 # Libraries that integrations import, which the reference can do without.
 autodoc_mock_imports = ["dask", "distributed", "keras", "onnx", "thinc"]
 autodoc_member_order = "bysource"
