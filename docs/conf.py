@@ -107,7 +107,7 @@ html_sidebars = {name: [] for name in ("index", "gallery", "compare")}
 
 # --- what a copy may lack -------------------------------------------------------------------------
 
-#: Pages, and the files without which they are left out of tables of contents.
+#: Pages, and the files without which there are no links to them.
 OPTIONAL = {
     "auto_tutorials/index": "tutorials",
     "how-it-works/index": "how-it-works/index.md",
@@ -118,7 +118,12 @@ OPTIONAL = {
 def leave_out(app, docname, source):
     for page, file in OPTIONAL.items():
         if not (HERE / file).exists():
-            source[0] = source[0].replace(f"\n{page}\n", "\n")
+            text = source[0].replace(f"\n{page}\n", "\n")
+            before, link, after = text.partition(f":link: {page}\n")
+            if link:
+                before = before.rpartition(":::{grid-item-card}")[0]
+                after = after.partition("\n:::\n")[2]
+            source[0] = before + after
 
 
 # --- code -----------------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const reference of document.querySelectorAll(".citation[role=doc-biblioentry]")) {
     reference.setAttribute("role", "listitem"); // which the list around it asks for
   }
+  for (const link of document.querySelectorAll(".sphx-glr-thumbcontainer a")) {
+    link.setAttribute("aria-label", link.textContent); // which is hidden, under the picture
+  }
   for (const formula of document.querySelectorAll("div.math")) {
     if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
   }
