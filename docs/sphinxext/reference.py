@@ -25,7 +25,9 @@ __all__ = ["setup"]
 def modules() -> list[str]:
     """Those that have a page."""
     libraries = [f"integrations.{entry.name}" for entry in integrations.list()]
-    return [*names.MODULES, *libraries, "cuda", "cuda.fused", "compiled"]
+    cuda = importlib.import_module("fastact.cuda")
+    on_gpu = [f"cuda.{n}" for n in cuda.__all__ if inspect.ismodule(getattr(cuda, n))]
+    return [*names.MODULES, *libraries, "cuda", *on_gpu, "compiled"]
 
 
 def public(module: ModuleType) -> list[str]:
