@@ -132,8 +132,9 @@ def leave_out(app, docname, source):
 def strip_code(app, doctree):
     """Examples in Markdown end with an empty line, by which doctest knows where they end."""
     for node in doctree.findall(nodes.literal_block):
-        node.rawsource = text = node.astext().rstrip()
-        node[:] = [nodes.Text(text)]
+        if node.rawsource == node.astext():  # otherwise it has markup
+            node.rawsource = text = node.rawsource.rstrip()
+            node[:] = [nodes.Text(text)]
 
 
 def setup(app):

@@ -263,12 +263,9 @@ def _parts(cell: str) -> list[str]:
 
 
 def _speed(entry: Entry) -> list[str]:
-    names = [f.name for f in formulas().values() if f.name == entry.name] or [entry.name]
     blocks = []
     for found in stored.performance():
-        tabs = [
-            text for name in names for dtype in DTYPES if (text := _speed_tab(found, name, dtype))
-        ]
+        tabs = [text for dtype in DTYPES if (text := _speed_tab(found, entry.name, dtype))]
         if tabs:
             machine = found["machine"]
             blocks += [

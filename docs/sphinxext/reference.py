@@ -64,7 +64,7 @@ def _index(pages: dict[str, ModuleType]) -> str:
             table(
                 ["functions", "what they are"],
                 [
-                    [", ".join(_role(form.name) for form in entry.forms), entry.summary]
+                    [", ".join(f":func:`{form.name}`" for form in entry.forms), entry.summary]
                     for entry in CATALOGUE.values()
                     if entry.family == family
                 ],
@@ -91,10 +91,6 @@ def _index(pages: dict[str, ModuleType]) -> str:
         section("Threads and environment", documented),
         section("Modules", listed),
     )
-
-
-def _role(name: str) -> str:
-    return f":func:`{name}`"
 
 
 def _write(app: Any) -> None:
