@@ -27,7 +27,8 @@ def changed_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository, each block appended to its file, and the generated files written."""
     copy = tmp_path_factory.mktemp("contributing")
     for name in ("fastact", "tests", "tools", "docs"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        ignored = shutil.ignore_patterns("__pycache__", "_build", "_doctrees")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, copy)
     for path, source in BLOCK.findall(guide()):

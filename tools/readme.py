@@ -1,4 +1,4 @@
-"""Write what the README has of other files: the benchmarks' tables and picture, and the functions.
+"""Write what README.md and docs/speed.md have of other files: tables, a picture, the functions.
 
 Measurements come from ``docs/benchmarks.json``, the names of functions from the catalogue.
 
@@ -6,7 +6,7 @@ fastact bench relu --json docs/benchmarks.json
 fastact bench relu --mode out --size 10k,100k,1M,10M --gap sleep,matmul \\
     --json docs/benchmarks.json --append
 python tools/readme.py          # write them
-python tools/readme.py --check  # exit status 1 if the README says something else than they do
+python tools/readme.py --check  # exit status 1 if they say something else
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from fastact.benchmark import plots
@@ -31,37 +32,48 @@ OTHERS = ["numpy", "torch"]
 
 
 def speed() -> str:
-    back_to_back, after_gaps = read_runs(DATA)
-    date = back_to_back.started.partition("T")[0]
     return f"""\
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="{PICTURES[True]}">
   <img src="{PICTURES[False]}" alt="Throughput of ReLU over array size">
 </picture>
 
+{sizes()}"""
+
+
+def sizes() -> str:
+    back_to_back, _ = read_runs(DATA)
+    return f"""\
 NumPy's and PyTorch's time divided by fastact's: above 1, fastact is faster.
 
 {ratios(back_to_back)}
 
-How a real program calls an activation: after a pause, or after a matrix product whose threads still
-spin. Into `out=`, median time in µs, 95th percentile in parentheses.
+{measured(back_to_back)}"""
 
-{times(after_gaps)}
 
-Measured on {date}: {conditions(back_to_back)}."""
+def gaps() -> str:
+    _, after_gaps = read_runs(DATA)
+    return f"{times(after_gaps)}\n\n{measured(after_gaps)}"
+
+
+def measured(run: Run) -> str:
+    return f"Measured on {run.started.partition('T')[0]}: {conditions(run)}."
 
 
 def functions() -> str:
-    """Rows of a table: a family, and its functions."""
+    """A line for each family."""
     families: dict[str, list[str]] = {}
     for entry in CATALOGUE.values():
         other = "".join(f" (`{alias}`)" for alias in entry.aliases)
         families.setdefault(entry.family, []).append(f"`{entry.name}`{other}")
-    rows = [f"| {family} | {' '.join(names)} |" for family, names in families.items()]
-    return "\n".join(["| | |", "|---|---|", *rows])
+    return "\n".join(f"- {family}: {', '.join(names)}" for family, names in families.items())
 
 
-SECTIONS = {"speed": speed, "functions": functions}
+#: What is between the marks of each file, by their names.
+SECTIONS = {
+    README: {"speed": speed, "functions": functions},
+    ROOT / "docs" / "speed.md": {"sizes": sizes, "gaps": gaps},
+}
 
 
 def ratios(run: Run) -> str:
@@ -100,24 +112,34 @@ def table(titles: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def written(name: str, text: str, sections: dict[str, Callable[[], str]]) -> str:
+    """A file's text with what belongs between its marks."""
+    for section, content in sections.items():
+        begin, end = (mark.format(section) for mark in MARKS)
+        before, _, rest = text.partition(f"{begin}\n")
+        _, found, after = rest.partition(end)
+        if not found:
+            raise SystemExit(f"{name} must contain {begin} and {end}")
+        text = f"{before}{begin}\n{content()}\n{end}{after}"
+    return text
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    text = new = README.read_text(encoding="utf-8")
-    for name, section in SECTIONS.items():
-        begin, end = (mark.format(name) for mark in MARKS)
-        before, _, rest = new.partition(f"{begin}\n")
-        _, found, after = rest.partition(f"\n{end}")
-        if not found:
-            print(f"README.md must contain {begin} and {end}", file=sys.stderr)
-            return 1
-        new = f"{before}{begin}\n{section()}{found}{after}"
-    if check:
+    stale = []
+    for file, sections in SECTIONS.items():
+        text = file.read_text(encoding="utf-8")
+        new = written(file.name, text, sections)
         if new != text:
-            print("README.md is out of date: run python tools/readme.py", file=sys.stderr)
-        return int(new != text)
-    README.write_text(new, encoding="utf-8")
+            stale.append(file)
+        if not check:
+            file.write_text(new, encoding="utf-8")
+    if check:
+        for file in stale:
+            print(f"{file.name} is out of date: run python tools/readme.py", file=sys.stderr)
+        return int(bool(stale))
     back_to_back, _ = read_runs(DATA)
     for dark, path in PICTURES.items():
         groups = plots.throughput_groups(back_to_back)

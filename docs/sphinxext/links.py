@@ -5,6 +5,7 @@ The pages are read on GitHub, too, so they name files by their path there.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,8 +40,8 @@ class RepositoryLinks(SphinxPostTransform):
         target = node["reftarget"]
         page = Path(self.env.doc2path(node.get("refdoc", self.env.docname)))
         name = urlsplit(target).path
-        for file in (page.parent / name, Path(self.env.srcdir) / name.lstrip("/")):
-            file = file.resolve()
+        for file in (page.parent / name, ROOT / name):  # pages that are included are at the root
+            file = Path(os.path.normpath(file))
             known = file.is_relative_to(ROOT) and file.exists()
             if known and self.env.path2doc(str(file)) not in self.env.found_docs:
                 return file.relative_to(ROOT).as_posix()

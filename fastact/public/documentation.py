@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable
 
 from fastact.catalogue import (
+    CATALOGUE,
     Activation,
     Entry,
     Form,
@@ -27,6 +28,12 @@ _HALF = "Half types are computed in float32 and rounded once."
 _UFUNC = "``where``, ``casting``, ``order``, ``dtype``, ``subok``: as for any NumPy ufunc."
 _OF_ROWS = "``axes``, ``casting``, ``dtype``, ``subok``: as for any generalized NumPy ufunc."
 _WIDTH = 96
+#: What the forward function says of the others.
+_FORMS = {
+    "in_place": "in place",
+    "backward": "the gradient",
+    "backward_from_output": "the gradient, given the output",
+}
 
 
 def documentation(form: Form) -> str:
@@ -287,16 +294,22 @@ def _is_short(function: Callable[..., object] | None) -> bool:
 
 
 def _see_also(form: Form) -> list[str]:
-    if form.which == "forward":
-        return []
-    what = "the formula and the parameters" if form.parameters else "the formula"
-    return [f"{form.entry.name} : {what}"]
+    entry = form.entry
+    if form.which != "forward":
+        what = "the formula and the parameters" if form.parameters else "the formula"
+        return [f"{entry.name} : {what}"]
+    others = [f"{f.name} : {_FORMS[f.which]}" for f in entry.forms if f.which in _FORMS]
+    if isinstance(entry, Gated):
+        return [*others, f"{entry.activation} : the activation of the gate"]
+    gated = [e for e in CATALOGUE.values() if isinstance(e, Gated) and e.activation == entry.name]
+    return others + [f"{e.name} : the gated unit" for e in gated]
 
 
 def _reference(entry: Entry) -> str:
     if not entry.reference:
         return ""
-    return _section("References", textwrap.fill(f".. [1] {entry.reference}.", _WIDTH))
+    text = f".. [1] {entry.reference}."
+    return _section("References", textwrap.fill(text, _WIDTH, subsequent_indent="   "))
 
 
 def _join(*sections: str) -> str:
