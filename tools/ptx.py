@@ -90,7 +90,9 @@ def _kernels(names: list[str], kind: Kind) -> Iterator[CudaKernel]:
             yield from (kernels.maxout(kind), kernels.maxout_backward(kind))
     silu, prelu = activation_of("silu"), activation_of("prelu")
     yield kernels.linear("swiglu_backward", kind, kernels.gated_backward(silu, kind), 3, 0, 2)
-    yield kernels.channels(fused.bias_act_backward(silu, kind, True))
+    for lanes in (1, width):
+        yield kernels.channels(fused.bias_act_backward(silu, kind, True), lanes)
+        yield kernels.channels(fused.bias_act(silu, kind, False), lanes)
     yield kernels.columns(fused.prelu_backward(prelu, kind), width)
     yield from (kernels.mask(kind), kernels.mask_backward(kind), kernels.total(kind))
 
@@ -121,7 +123,7 @@ def _check(kernel: CudaKernel, assembler: Path, architecture: str) -> str:
         problem = done.stderr.strip() or "ptxas failed"
     elif any(int(number) for number in stack.groups()):
         problem = f"{stack[1]} bytes on the stack, {stack[2]} spilled"
-    elif not vectors and not re.search("strided|channels|rows|total|maxout", kernel.name):
+    elif not vectors and not re.search("strided|channels1_|rows|total|maxout", kernel.name):
         problem = "no vector loads"
     count = registers[1] if registers else "?"
     print(f"{kernel.name:52} {count:>3} registers, {vectors} vector loads {problem}", flush=True)

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import math
 import sys
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from fastact.catalogue.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind
 from fastact.cuda.kernels import simulated
 
 __all__ = [
+    "PER_THREAD",
     "Library",
     "View",
     "address",
@@ -42,7 +44,6 @@ __all__ = [
     "to_host",
     "view",
     "without_gaps",
-    "zeros",
 ]
 
 KINDS = {kind.name: kind for kind in [*FLOATS.values(), BFLOAT16]}
@@ -106,7 +107,14 @@ def without_gaps(shape: tuple[int, ...], strides: tuple[int, ...] | None, itemsi
 
 
 def _library(array: Any) -> str:
-    return type(array).__module__.partition(".")[0]
+    return _module(type(array))
+
+
+def _module_of(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+_module: Callable[[type], str] = functools.lru_cache(64)(_module_of)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,45 +194,56 @@ def _of_cupy(array: Any) -> Memory:
 class Library:
     """What is read of an array again and again, in the quickest way that its library has.
 
-    ``read`` gives the address, and all else that a ``View`` is made of, as something hashable;
-    ``stream`` the handle of the current stream of a device, on which the data are ready.
+    ``read`` adds the address to one list, and all else that a ``View`` is made of, as something
+    hashable, to another; ``stream`` gives the handle of the current stream of a device, on which
+    the data are ready.
     """
 
-    read: Callable[[Any], tuple[int, Hashable]]
+    read: Callable[[Any, list[int], list[Hashable]], None]
     stream: Callable[[int], int]
 
 
-@functools.lru_cache(64)
-def library_of(kind: type) -> Library | None:
-    """By the type of arrays; None where only ``view`` will do."""
-    library = kind.__module__.partition(".")[0]
+def _library_of(kind: type) -> Library | None:
+    library = _module(kind)
+    if library in ("torch", "cupy"):
+        return _library_named(library)
+    return _simulated_library if simulated() and kind.__name__ == "FakeCUDAArray" else None
+
+
+#: By the type of arrays; None where only ``view`` will do. One object for all types of a library.
+library_of: Callable[[type], Library | None] = functools.lru_cache(64)(_library_of)
+
+
+@functools.cache
+def _library_named(library: str) -> Library:
     if library == "torch":
         return Library(_read_torch, _torch_stream())
-    if library == "cupy":
-        return Library(_read_cupy, lambda _: sys.modules["cupy"].cuda.get_current_stream().ptr)
-    if simulated() and kind.__name__ == "FakeCUDAArray":
-        return Library(_read_simulated, lambda _: _DEFAULT)
-    return None
+    return Library(_read_cupy, lambda _: sys.modules["cupy"].cuda.get_current_stream().ptr)
 
 
 def address(array: Any) -> int:
     """Where an array of ours begins, whatever its library."""
-    kind: Any = type(array)
-    library = library_of(kind)
-    return library.read(array)[0] if library else memory("fastact.cuda", "array", array).pointer
+    return memory("fastact.cuda", "array", array).pointer
 
 
-def _read_torch(tensor: Any) -> tuple[int, Hashable]:
-    return tensor.data_ptr(), (tensor.dtype, tensor.shape, tensor.stride(), tensor.device)
+def _read_torch(tensor: Any, pointers: list[int], layout: list[Hashable]) -> None:
+    pointers.append(tensor.data_ptr())
+    layout += (tensor.dtype, tensor.shape, tensor.stride(), tensor.device)
 
 
-def _read_cupy(array: Any) -> tuple[int, Hashable]:
-    return array.data.ptr, (array.dtype, array.shape, array.strides, array.device.id)
+def _read_cupy(array: Any, pointers: list[int], layout: list[Hashable]) -> None:
+    data = array.data
+    pointers.append(data.ptr)
+    layout += (array.dtype, array.shape, array.strides, data.device_id)
 
 
-def _read_simulated(array: Any) -> tuple[int, Hashable]:
+def _read_simulated(array: Any, pointers: list[int], layout: list[Hashable]) -> None:
     host = array._ary
-    return host.__array_interface__["data"][0], (host.dtype, host.shape, host.strides)
+    pointers.append(host.ctypes.data)
+    layout += (host.dtype, host.shape, host.strides)
+
+
+_simulated_library = Library(_read_simulated, lambda _: 0)
 
 
 def _torch_stream() -> Callable[[int], int]:
@@ -269,8 +288,9 @@ def empty(like: Any, of: View, shape: tuple[int, ...], dtype: str = "") -> Any:
     """
     library = _library(like)
     if library == "torch":
-        torch = sys.modules["torch"]
-        return like.new_empty(shape, dtype=getattr(torch, dtype) if dtype else like.dtype)
+        if not dtype:
+            return like.new_empty(shape)
+        return like.new_empty(shape, dtype=getattr(sys.modules["torch"], dtype))
     if library == "cupy":
         return sys.modules["cupy"].empty(shape, dtype or like.dtype)
     from numba import cuda
@@ -302,19 +322,22 @@ def to_host(array: Any) -> Any:
     return array.get() if library == "cupy" else array.copy_to_host()
 
 
-def zeros(like: Any, of: View, shape: tuple[int, ...]) -> Any:
-    """The same, filled with zeros."""
-    return copied(like, of, np.zeros(shape))
-
-
-@functools.lru_cache(64)
-def kept_zeros(device: int, kind: Kind, count: int) -> tuple[int, Any]:
-    """The address of ``count`` zeros, which nobody writes to, and what keeps them there."""
+def kept_zeros(device: int, size: int) -> int:
+    """The address of so many bytes of zeros, which nobody writes to and which are never freed."""
     from numba import cuda
 
-    with cuda.gpus[device]:
-        kept = cuda.to_device(np.zeros(count, kind.storage))
-    return memory("fastact.cuda", "zeros", kept).pointer, kept
+    with _zeros_lock:
+        kept = _zeros.setdefault(device, [])
+        if not kept or kept[-1].size < size:
+            # At least twice as many as before: few of them are made.
+            count = max(size, 2 * kept[-1].size if kept else 1 << 16)
+            with cuda.gpus[device]:
+                kept.append(cuda.to_device(np.zeros(count, np.uint8)))
+        return address(kept[-1])
+
+
+_zeros: dict[int, list[Any]] = {}
+_zeros_lock = threading.Lock()
 
 
 def finished(like: Any, result: Any) -> Any:
@@ -328,7 +351,7 @@ def finished(like: Any, result: Any) -> Any:
 
 # --- streams ------------------------------------------------------------------------------------
 
-_DEFAULT, _LEGACY, _PER_THREAD = 0, 1, 2
+_DEFAULT, _LEGACY, PER_THREAD = 0, 1, 2
 
 
 def handle(stream: Any) -> int:
@@ -390,7 +413,7 @@ def numba_stream(number: int) -> Any:
 
     if number == _DEFAULT or simulated():
         return 0
-    if number == _PER_THREAD:
+    if number == PER_THREAD:
         return cuda.per_thread_default_stream()
     return cuda.external_stream(number)
 
