@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from fastact.catalogue.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind
+from fastact.catalogue.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
+from fastact.cuda import dlpack
 from fastact.cuda.kernels import simulated
 
 __all__ = [
@@ -147,6 +148,9 @@ def view(function: str, name: str, array: Any, integers: bool = False) -> View:
 def memory(function: str, name: str, array: Any) -> Memory:
     """The same for any dtype."""
     library = _library(array)
+    if isinstance(array, dlpack.Owned):
+        of = memory(function, name, array.array)
+        return dataclasses.replace(of, dtype=array.dtype)
     if library == "torch" and getattr(array, "is_cuda", False):
         return _of_torch(array)
     if library == "cupy":
@@ -156,7 +160,11 @@ def memory(function: str, name: str, array: Any) -> Memory:
         return Memory(host.ctypes.data, host.shape, host.strides, host.dtype.name, 0, 0)
     try:
         interface = array.__cuda_array_interface__
-    except (AttributeError, TypeError, RuntimeError):
+    except (AttributeError, TypeError, RuntimeError, ValueError):
+        if library in _JAX and hasattr(array, "__dlpack__"):
+            found = _of_jax(array)
+            if found is not None:
+                return found
         raise TypeError(
             f"{function}: {name} must be an array on a GPU, with __cuda_array_interface__, got "
             f"{_described(array)}; for NumPy's arrays there is fastact.{function}"
@@ -182,6 +190,17 @@ def _of_torch(tensor: Any) -> Memory:
     dtype = str(tensor.dtype).removeprefix("torch.")
     stream = torch.cuda.current_stream(device).cuda_stream
     return Memory(tensor.data_ptr(), tuple(tensor.shape), strides, dtype, device, stream)
+
+
+def _of_jax(array: Any) -> Memory | None:
+    """None if it is on no GPU."""
+    # The default stream waits for the data: 1, as DLPack has it.
+    pointer, shape, steps, dtype, (kind, number) = dlpack.read(array, 1)
+    if kind != (dlpack.CPU if simulated() else dlpack.GPU):
+        return None
+    itemsize = int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz, ")) // 8
+    strides = None if steps is None else tuple(step * itemsize for step in steps)
+    return Memory(pointer, shape, strides, dtype, number, _DEFAULT, writable=False)
 
 
 def _of_cupy(array: Any) -> Memory:
@@ -284,7 +303,8 @@ def _device_of(array: Any) -> int:
 def empty(like: Any, of: View, shape: tuple[int, ...], dtype: str = "") -> Any:
     """A new array of the library that ``like`` is from, on its device: of another shape, or dtype.
 
-    JAX's arrays cannot be written to by others: there it is Numba's, and ``finished`` converts it.
+    JAX's arrays cannot be written to by others: there it is memory of Numba's, and ``finished``
+    hands it over.
     """
     library = _library(like)
     if library == "torch":
@@ -296,6 +316,12 @@ def empty(like: Any, of: View, shape: tuple[int, ...], dtype: str = "") -> Any:
     from numba import cuda
 
     name = dtype or of.kind.name
+    if library in _JAX or isinstance(like, dlpack.Owned):
+        storage = KINDS[name].storage if name in KINDS else name
+        with cuda.gpus[of.device]:
+            array = cuda.device_array(shape, storage)
+        device = (dlpack.CPU if simulated() else dlpack.GPU, of.device)
+        return dlpack.Owned(array, address(array), name, device)
     if name == "bfloat16" and not simulated():
         raise TypeError("Numba's arrays, which the result would be, have no bfloat16; give out=")
     return cuda.device_array(shape, like.dtype if name == "bfloat16" else name)
@@ -309,9 +335,17 @@ def copied(like: Any, of: View, numbers: Any) -> Any:
         result.copy_(torch.from_numpy(numbers).to(result.dtype))
     elif _library(result) == "cupy":
         result.set(numbers.astype(result.dtype))
+    elif isinstance(result, dlpack.Owned):
+        result.array.copy_to_device(
+            numbers.astype(_numpy_dtype(result.dtype)).view(of.kind.storage)
+        )
     else:
         result.copy_to_device(numbers.astype(result.dtype))
     return result
+
+
+def _numpy_dtype(name: str) -> Any:
+    return bfloat16_dtype() if name == "bfloat16" else np.dtype(name)
 
 
 def to_host(array: Any) -> Any:
@@ -319,6 +353,8 @@ def to_host(array: Any) -> Any:
     library = _library(array)
     if library == "torch":
         return array.cpu().numpy()
+    if library in _JAX:
+        return np.asarray(array)
     return array.get() if library == "cupy" else array.copy_to_host()
 
 
@@ -340,13 +376,27 @@ _zeros: dict[int, list[Any]] = {}
 _zeros_lock = threading.Lock()
 
 
-def finished(like: Any, result: Any) -> Any:
-    """The result as an array of the caller's library."""
-    if _library(like) in ("jax", "jaxlib"):
-        import jax.numpy
+def finished(like: Any, result: Any, stream: Any) -> Any:
+    """The result of a call with this ``stream`` as an array of the caller's library."""
+    if not isinstance(result, dlpack.Owned):
+        return result
+    import jax.dlpack
+    import jax.numpy
 
-        return jax.numpy.asarray(result)
-    return result
+    if 0 in result.shape:
+        dtype = _numpy_dtype(result.dtype)
+        return jax.numpy.empty(result.shape, dtype, device=getattr(like, "device", None))
+    launched = _DEFAULT if stream is None else handle(stream)
+
+    def ready(consumer: Any) -> None:
+        if not simulated() and consumer not in (None, -1):
+            _wait(numba_stream(launched), numba_stream(_DEFAULT if consumer == 1 else consumer))
+
+    result.ready = ready
+    return jax.dlpack.from_dlpack(result)
+
+
+_JAX = ("jax", "jaxlib")
 
 
 # --- streams ------------------------------------------------------------------------------------
@@ -378,7 +428,7 @@ def launch_stream(views: Sequence[View], stream: Any) -> int:
     """
     streams = [_DEFAULT if v.stream == _LEGACY else v.stream for v in views]
     queued = [s for s in dict.fromkeys(streams) if s is not None]
-    chosen = handle(stream) if stream is not None else queued[0] if queued else _DEFAULT
+    chosen = handle(stream) if stream is not None else streams[0] or _DEFAULT
     chosen = _DEFAULT if chosen == _LEGACY else chosen
     if not simulated():
         for other in queued:

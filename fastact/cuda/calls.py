@@ -197,22 +197,22 @@ class Remembered:
         if call.run is not None:
             views = [*call.inputs, *call.outputs]
             numbers = rounded(parameters, views[0].kind) if self._rounds else parameters
-            with arrays.allocating_on(like, stream):
-                call.run(
-                    [view.pointer for view in views], numbers, arrays.launch_stream(views, stream)
-                )
+            pointers, on = [view.pointer for view in views], arrays.launch_stream(views, stream)
+            call.run(pointers, numbers, on)
             if 0 not in views[0].shape:
                 self._seen.remember(
                     given, call.inputs, call.results, call.outputs, extra, call.made, call.run
                 )
         return [
-            arrays.finished(like, result) if wanted is None else wanted
+            arrays.finished(like, result, stream) if wanted is None else wanted
             for wanted, result in zip(results, call.results, strict=True)
         ]
 
 
 def filled(like: Any, results: Sequence[Any], made: Sequence[Made], stream: Any) -> list[Any]:
     """The results, those that are None made."""
+    if all(result is not None for result in results):
+        return list(results)
     with arrays.allocating_on(like, stream):
         return [
             arrays.empty(like, *how) if result is None else result
@@ -309,7 +309,7 @@ class Call:
         if not any(made):
             return out
         finished = tuple(
-            arrays.finished(first, result) if new else result
+            arrays.finished(first, result, stream) if new else result
             for new, result in zip(made, results, strict=True)
         )
         return finished[0] if outputs == 1 else finished

@@ -50,6 +50,7 @@ def space(like: Any, of: View, count: int, stream: int) -> Space:
         if kept is None or kept.count < count:
             if kept is not None and capture:
                 _captured.append(kept)
-            memory = arrays.empty(like, of, (count,), of.kind.compute)
+            with arrays.allocating_on(like, stream):
+                memory = arrays.empty(like, of, (count,), of.kind.compute)
             kept = _spaces[key] = Space(arrays.address(memory), count, memory)
         return kept
