@@ -555,6 +555,10 @@ def test_errors():
         fc.gelu(x, "tan")
     with pytest.raises(TypeError, match="stream must be"):
         fc.relu(x, stream="stream")
+    fc.softmax(x, axis=0)
+    for axis in (0.0, [0]):
+        with pytest.raises(TypeError, match="integer"):
+            fc.softmax(x, axis=axis)
     with pytest.raises(TypeError, match="tensor" if "torch" in sys.modules else "list"):
         fc.relu([1.0])
 
@@ -669,6 +673,38 @@ def test_results_are_of_the_callers_library(library, monkeypatch):
     assert_equal(dx.array, np.maximum(x, 0))
     assert type(dbias) is kind
     assert set(streams) == {7}
+
+
+@pytest.mark.skipif(not SIMULATED, reason="there the real ones can be used")
+def test_a_tensor_that_changed_is_looked_at_again(monkeypatch):
+    current = lambda number: types.SimpleNamespace(cuda_stream=0)  # noqa: E731
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(current_stream=current))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    first = numbers((4, 6), "f4")
+    x, out = Tensor(device(first)), Tensor(device(first))
+    for _ in range(2):
+        assert fc.silu(x, out=out) is out
+        assert_equal(out.array, fa.silu(first))
+    turned = numbers((6, 4), "f4")
+    x.__init__(device(turned).transpose())
+    fc.silu(x, out=out)
+    assert_equal(out.array, fa.silu(turned.T))
+    x.__init__(device(turned))
+    with pytest.raises(ValueError, match=r"out must have shape \(6, 4\), got \(4, 6\)"):
+        fc.silu(x, out=out)
+    x.__init__(device(first.astype("f8")))
+    with pytest.raises(TypeError, match="x is of dtype float64, but out of float32"):
+        fc.silu(x, out=out)
+    x.__init__(device(first))
+    out.device = Device()
+    out.device.index = 1
+    with pytest.raises(ValueError, match="x is on GPU 0, but out on GPU 1"):
+        fc.silu(x, out=out)
+    half = first.astype(bfloat16_dtype())
+    for _ in range(2):  # no out= is needed
+        result = fc.silu(Tensor(device(half)))
+        assert isinstance(result, Tensor)
+        assert_equal(result.array, fa.silu(half))
 
 
 def test_streams():

@@ -34,6 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,19 +120,19 @@ def python(report: Report, small: bool) -> None:
 
 
 _NOTHING: Any = ctypes.pythonapi.PyErr_Clear
-_WITHOUT_DRIVER: dict[int, native.Launcher] = {}
+_WITHOUT_DRIVER: weakref.WeakKeyDictionary[Launch, native.Launcher] = weakref.WeakKeyDictionary()
 
 
 def _not_launched(
     self: Launch, pointers: Sequence[int], parameters: Sequence[Any], stream: int
 ) -> None:
     """What a launch does, up to the driver."""
-    launcher = _WITHOUT_DRIVER.get(id(self))
+    launcher = _WITHOUT_DRIVER.get(self)
     if launcher is None:
         types, count = self._kernel.arguments, len(pointers)
         shape = (self._grid, self._block, types)
         launcher = native.Launcher(_NOTHING, 1, *shape, count, self._numbers)
-        _WITHOUT_DRIVER[id(self)] = launcher
+        _WITHOUT_DRIVER[self] = launcher
     launcher(pointers, parameters, stream)
 
 

@@ -448,12 +448,18 @@ def _wait(before: Any, after: Any) -> None:
 
 def allocating_on(like: Any, stream: Any) -> contextlib.AbstractContextManager[Any]:
     """While it lasts, memory of new arrays is used, and once free used again, on this stream."""
-    library = _library(like)
-    if stream is None or library not in ("torch", "cupy"):
+    library, known = _library(like), library_of(type(like))
+    if stream is None or library not in ("torch", "cupy") or known is None:
+        return contextlib.nullcontext()
+    number = handle(stream)
+    if number == known.stream(like.device.index if library == "torch" else like.device.id):
         return contextlib.nullcontext()
     cuda = sys.modules[library].cuda
-    external = cuda.ExternalStream(handle(stream))
-    return cuda.stream(external) if library == "torch" else external
+    if library == "cupy":
+        return cuda.ExternalStream(number)
+    # An external stream of PyTorch's with the number 0 would be one of its own.
+    wanted = cuda.ExternalStream(number) if number else cuda.default_stream(like.device)
+    return cuda.stream(wanted)
 
 
 @functools.lru_cache(64)

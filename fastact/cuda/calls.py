@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from fastact.catalogue.dtypes import Kind
 from fastact.cuda import arrays
@@ -31,6 +31,9 @@ REMEMBERED = 256
 Run = Callable[[Sequence[int], Sequence[Any], int], object]
 #: What a result is made like: a view, a shape, and the name of a dtype other than the view's.
 Made = tuple[View, tuple[int, ...], str]
+
+
+Found = TypeVar("Found")
 
 
 class _Known(NamedTuple):
@@ -71,7 +74,7 @@ class Seen:
             return False
         read = library.read
         pointers: list[int] = []
-        layout: list[Hashable] = [extra]
+        layout: list[Hashable] = [type(extra), extra]  # 1.0 is no axis, 1 is
         for array in given:
             if type(array) is not kind and arrays.library_of(type(array)) is not library:
                 return False
@@ -79,7 +82,7 @@ class Seen:
         inputs = len(layout)
         for k, result in enumerate(results):
             if result is None:
-                made = self._made.get(tuple(layout[:inputs]))
+                made = _found(self._made, layout[:inputs])
                 if made is None:
                     return False
                 result = results[k] = arrays.empty(given[0], *made[k])
@@ -87,7 +90,7 @@ class Seen:
                 return False
             read(result, pointers, layout)
         layout.append(is_aligned(pointers))
-        known = self._known.get(tuple(layout))
+        known = _found(self._known, layout)
         if known is None:
             return False
         run, of, device, apart = known
@@ -119,7 +122,7 @@ class Seen:
         if library is None or any(arrays.library_of(type(a)) is not library for a in everything):
             return
         pointers: list[int] = []
-        layout: list[Hashable] = [extra]
+        layout: list[Hashable] = [type(extra), extra]  # 1.0 is no axis, 1 is
         for array in given:
             library.read(array, pointers, layout)
         of_inputs = tuple(layout)
@@ -132,6 +135,13 @@ class Seen:
         self._made[of_inputs] = tuple(made)
         of = inputs[0]
         self._known[tuple(layout)] = _Known(run, of.kind, of.device, _apart(inputs, outputs))
+
+
+def _found(known: dict[Hashable, Found], layout: Sequence[Hashable]) -> Found | None:
+    try:
+        return known.get(tuple(layout))
+    except TypeError:  # an axis that is a list, or the like: whoever checks it can say so
+        return None
 
 
 def _apart(

@@ -399,13 +399,16 @@ def _run(
 ) -> Run:
     """Given addresses of matrices, of the vector unless it is ``zeros``, of output and sums."""
     main, total, count = launches
-    like = arrays.empty(like, of, (0,))  # that of the call is not to be kept
 
     def run(pointers: Sequence[int], numbers: Sequence[Any], stream: int) -> None:
         *given, target = pointers
         along = given.pop() if zeros is None else zeros.pointer
         if main is not None:
             main((*given, target, along, 0), numbers, stream)
+
+    if total is None:
+        return run
+    like = arrays.empty(like, of, (0,))  # that of the call is not to be kept
 
     def run_with_sums(pointers: Sequence[int], numbers: Sequence[Any], stream: int) -> None:
         *given, target, sums = pointers
@@ -414,10 +417,9 @@ def _run(
         with space.lock:
             if main is not None:
                 main((*given, target, along, space.pointer), numbers, stream)
-            if total is not None:
-                total((space.pointer, sums), (), stream)
+            total((space.pointer, sums), (), stream)
 
-    return run_with_sums if total is not None else run
+    return run_with_sums
 
 
 def _launches(
