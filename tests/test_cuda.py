@@ -20,7 +20,7 @@ from programs import environment
 from references import assert_same_bits
 
 import fastact as fa
-from fastact.catalogue import CATALOGUE, Activation, Gated, Rows, Variants
+from fastact.catalogue import CATALOGUE, Activation, Gated, Joined, Rows, Variants
 from fastact.catalogue.dtypes import bfloat16_dtype
 from fastact.catalogue.entries import REQUIRED
 from fastact.catalogue.losses import LOSSES
@@ -33,7 +33,16 @@ try:
     from numba import cuda
 
     import fastact.cuda as fc
-    from fastact.cuda import arrays, calls, functions, kernels, launch, native
+    from fastact.cuda import (
+        arrays,
+        calls,
+        dlpack,
+        functions,
+        kernels,
+        launch,
+        native,
+        workspace,
+    )
 except ImportError as error:
     pytest.skip(str(error), allow_module_level=True)
 
@@ -497,11 +506,12 @@ def test_what_may_change_between_calls_is_looked_at():
 
 def test_arguments_reach_the_driver():
     """In the types that the kernel has; by a stand-in for the driver, which there may not be."""
-    kinds = (ctypes.c_int64, ctypes.c_float, ctypes.c_double)
+    kinds = (ctypes.c_int64, ctypes.c_int64, ctypes.c_float, ctypes.c_double)
     seen = []
 
     def launch(function, *rest):
         *shape, stream, addresses, _ = rest
+        function, stream, shape = function.value, stream.value or 0, [n.value for n in shape]
         places = [ctypes.cast(place, ctypes.c_void_p) for place in addresses]
         given = [
             ctypes.cast(place, ctypes.POINTER(kind))[0]
@@ -510,15 +520,15 @@ def test_arguments_reach_the_driver():
         seen.append((function, shape, stream, given))
         return 0
 
-    types_ = ("int64", "float32", "float64")
-    launcher = native.Launcher(launch, 7, (5, 2), (256,), types_)
-    assert launcher((1 << 40, 0.5, 0.1), 9) == 0
-    assert launcher((-1, np.float32(0.1), 2.0), 0) == 0
+    types_ = ("int64", "int64", "float32", "float64")
+    launcher = native.Launcher(launch, 7, (5, 2), (256,), types_, 1, (-3,))
+    assert launcher((1 << 40,), (0.5, 0.1), 9) == 0
+    assert launcher((64,), (np.float32(0.1), 2.0), 0) == 0
     shape = [5, 2, 1, 256, 1, 1, 0]
-    assert seen[0] == (7, shape, 9, [1 << 40, 0.5, 0.1])
-    assert seen[1] == (7, shape, 0, [-1, float(np.float32(0.1)), 2.0])
+    assert seen[0] == (7, shape, 9, [1 << 40, -3, 0.5, 0.1])
+    assert seen[1] == (7, shape, 0, [64, -3, float(np.float32(0.1)), 2.0])
     with pytest.raises(ValueError):
-        launcher((1, 2.0), 0)
+        launcher((1,), (2.0,), 0)
 
 
 # --- what is wrong with a call ------------------------------------------------------------------
@@ -546,6 +556,10 @@ def test_errors():
         fc.gelu(x, "tan")
     with pytest.raises(TypeError, match="stream must be"):
         fc.relu(x, stream="stream")
+    fc.softmax(x, axis=0)
+    for axis in (0.0, [0]):
+        with pytest.raises(TypeError, match="integer"):
+            fc.softmax(x, axis=axis)
     with pytest.raises(TypeError, match="tensor" if "torch" in sys.modules else "list"):
         fc.relu([1.0])
 
@@ -607,8 +621,8 @@ class Tensor:
     def data_ptr(self):
         return self.of.pointer
 
-    def new_empty(self, shape, dtype):
-        return Tensor(device(np.empty(shape, dtype.removeprefix("torch."))))
+    def new_empty(self, shape, dtype=None):
+        return Tensor(device(np.empty(shape, (dtype or self.dtype).removeprefix("torch."))))
 
 
 Tensor.__module__ = "torch"
@@ -623,7 +637,7 @@ class Ndarray:
         self.array = array
         of = arrays.view("test", "array", array)
         self.shape, self.strides, self.dtype = of.shape, of.strides, np.dtype(of.kind.name)
-        self.data = types.SimpleNamespace(ptr=of.pointer)
+        self.data = types.SimpleNamespace(ptr=of.pointer, device_id=0)
 
 
 Ndarray.__module__ = "cupy.core"
@@ -659,7 +673,39 @@ def test_results_are_of_the_callers_library(library, monkeypatch):
     dx, dbias = fc.fused.bias_act_backward(kind(device(x)), kind(device(x)), stream=7)
     assert_equal(dx.array, np.maximum(x, 0))
     assert type(dbias) is kind
-    assert streams == [7, 7]
+    assert set(streams) == {7}
+
+
+@pytest.mark.skipif(not SIMULATED, reason="there the real ones can be used")
+def test_a_tensor_that_changed_is_looked_at_again(monkeypatch):
+    current = lambda number: types.SimpleNamespace(cuda_stream=0)  # noqa: E731
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(current_stream=current))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    first = numbers((4, 6), "f4")
+    x, out = Tensor(device(first)), Tensor(device(first))
+    for _ in range(2):
+        assert fc.silu(x, out=out) is out
+        assert_equal(out.array, fa.silu(first))
+    turned = numbers((6, 4), "f4")
+    x.__init__(device(turned).transpose())
+    fc.silu(x, out=out)
+    assert_equal(out.array, fa.silu(turned.T))
+    x.__init__(device(turned))
+    with pytest.raises(ValueError, match=r"out must have shape \(6, 4\), got \(4, 6\)"):
+        fc.silu(x, out=out)
+    x.__init__(device(first.astype("f8")))
+    with pytest.raises(TypeError, match="x is of dtype float64, but out of float32"):
+        fc.silu(x, out=out)
+    x.__init__(device(first))
+    out.device = Device()
+    out.device.index = 1
+    with pytest.raises(ValueError, match="x is on GPU 0, but out on GPU 1"):
+        fc.silu(x, out=out)
+    half = first.astype(bfloat16_dtype())
+    for _ in range(2):  # no out= is needed
+        result = fc.silu(Tensor(device(half)))
+        assert isinstance(result, Tensor)
+        assert_equal(result.array, fa.silu(half))
 
 
 def test_streams():
@@ -731,6 +777,39 @@ def test_bias(shape, dtype):
         right = fa.gelu(x + bias.reshape([-1 if k not in others else 1 for k in range(x.ndim)]))
         if dtype.itemsize > 2:
             np.testing.assert_array_max_ulp(host(out), right, 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_channels_on_a_middle_axis(dtype):
+    """By vectors of 16 bytes where there is a multiple of them, and addresses are, too."""
+    for after, start in ((16, 0), (15, 0), (16, 1)):
+        x = numbers((3, 5, after), dtype)
+        grad, bias = numbers(x.shape, dtype), numbers(5, dtype)
+        memory = device(np.zeros(x.size + start, dtype))
+        on = memory[start:].reshape(x.shape)
+        on.copy_to_device(x)
+        args = device(grad), device(bias)
+        assert_equal(fc.fused.bias_act(on, args[1], axis=1), fa.fused.bias_act(x, bias, axis=1))
+        dx, dbias = fc.fused.bias_act_backward(args[0], on, "relu", args[1], axis=1)
+        right, _ = fa.fused.bias_act_backward(grad, x, "relu", bias, axis=1)
+        assert_equal(dx, right)
+        assert close_sums(dbias, right, (0, 2), dtype)
+
+
+def test_which_kernel_channels_get(monkeypatch):
+    used = []
+    watched = lambda self, *_: used.append(self._kernel.name)  # noqa: E731
+    monkeypatch.setattr(launch.Launch, "__call__", watched)
+    bias = device(numbers(5, "f4"))
+    memory = device(np.zeros(3 * 5 * 16 + 1, "f4"))
+    for after, start in ((16, 0), (15, 0), (16, 1)):
+        x = memory[start : start + 15 * after].reshape(3, 5, after)
+        fc.fused.bias_act(x, bias, axis=1)
+    assert [name.rpartition("_channels")[2] for name in used] == [
+        "4_float32",
+        "1_float32",
+        "1_float32",
+    ]
 
 
 def test_sums_are_the_same_every_time():
@@ -806,18 +885,201 @@ def test_nothing_is_allocated_for_a_wrong_output(monkeypatch):
 @pytest.mark.skipif(not SIMULATED, reason="there the real one can be used")
 @pytest.mark.parametrize("shape", [(3, 8), (0, 8), (3, 0)])
 def test_results_for_jax_are_its_own(shape, monkeypatch):
+    """By NumPy as the consumer of what is handed over; JAX itself takes it the same way."""
     kind = type("Array", (Exporter,), {"__module__": "jaxlib.xla_extension"})
-    numpy = types.SimpleNamespace(asarray=kind)
-    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(numpy=numpy))
+    numpy = types.SimpleNamespace(empty=lambda shape, dtype, device: np.empty(shape, dtype))
+    by_dlpack = types.SimpleNamespace(from_dlpack=np.from_dlpack)
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(numpy=numpy, dlpack=by_dlpack))
     monkeypatch.setitem(sys.modules, "jax.numpy", numpy)
+    monkeypatch.setitem(sys.modules, "jax.dlpack", by_dlpack)
     x, bias = numbers(shape, "f4"), numbers(shape[1], "f4")
     y = fc.fused.bias_act(kind(device(x)), kind(device(bias)))
-    results = fc.fused.bias_act_backward(kind(device(x)), kind(device(x)))
-    for result, right in zip([y, *results], [x + bias, x, x.sum(0)], strict=True):
-        assert type(result) is kind
-        assert host(result.array).shape == right.shape
-    assert_equal(y.array, fa.fused.bias_act(x, bias))
-    assert_equal(results[1].array, fa.fused.bias_act_backward(x, x)[1])
+    dx, dbias = fc.fused.bias_act_backward(kind(device(x)), kind(device(x)))
+    assert_same_bits(y, fa.fused.bias_act(x, bias))
+    assert_same_bits(dx, fa.fused.bias_act_backward(x, x)[0])
+    np.testing.assert_allclose(dbias, fa.fused.bias_act_backward(x, x)[1], 1e-6)
+    del y, dx, dbias
+    assert not dlpack._handed_over  # the consumer has freed them
+
+
+@pytest.mark.skipif(
+    not SIMULATED, reason="the simulator's memory is the CPU's, and so is this JAX's"
+)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_jax(dtype):
+    jax = pytest.importorskip("jax")
+    for shape in ((3, 8), (0, 4), (5,)):
+        x = jax.numpy.asarray(numbers(shape, "f4"), dtype)
+        y, (values, mask) = fc.silu(x), fc.fused.relu_mask(x)
+        for result in (y, values, mask):
+            assert isinstance(result, jax.Array)
+        assert y.dtype == values.dtype == x.dtype
+        assert_same_bits(np.asarray(y), fa.silu(np.asarray(x)))
+        assert_same_bits(np.asarray(mask), fa.fused.relu_mask(np.asarray(x))[1])
+
+
+# --- CUDA graphs --------------------------------------------------------------------------------
+
+
+def operands_of(form):
+    """Arrays of the form's arguments, its results on the CPU, and the parameters given."""
+    x, given = numbers((4, 6), "f4"), {}
+    arrays = dict.fromkeys(form.arrays, x)
+    entry = form.entry
+    if "indices" in arrays:
+        values, arrays["indices"] = fa.maxout(x)
+        arrays["grad"], given = values, {"pieces": 6}
+    elif "grad" in arrays and (isinstance(entry, Joined) or getattr(entry, "halves", False)):
+        forward = getattr(fa, form.name.removesuffix("_backward"))
+        arrays["grad"] = forward(x)
+    given |= {
+        p.name: 0.25
+        for p in form.parameters
+        if p.default is REQUIRED and p.name not in given and p.type.startswith("float")
+    }
+    return list(arrays.values()), given
+
+
+def calls_with_out():
+    """Of each public function that takes ``out``: arguments, and what it gives on the CPU."""
+    for name, form in FORMS.items():
+        if form.which != "in_place":
+            given, parameters = operands_of(form)
+            yield name, given, parameters, getattr(fa, name)(*given, **parameters)
+    x, grad, bias = numbers((4, 6), "f4"), numbers((4, 6), "f4"), numbers(6, "f4")
+    y, mask = fa.fused.relu_mask(x)
+    fused = fa.fused
+    for axis in (0, 1):
+        along = {"axis": axis}
+        vector = bias[: x.shape[axis]]
+        yield "fused.bias_act", (x, vector), along, fused.bias_act(x, vector, **along)
+        for function, given in (
+            ("bias_act_backward", (grad, x)),
+            ("bias_act_backward", (grad, x, "silu", vector)),
+            ("prelu_backward", (grad, x, vector)),
+        ):
+            yield f"fused.{function}", given, along, getattr(fused, function)(*given, **along)
+    yield "fused.relu_mask", (x,), {}, (y, mask)
+    yield "fused.relu_mask_backward", (grad, mask), {}, fused.relu_mask_backward(grad, mask)
+    yield "fused.relu_dropout", (x,), {"seed": 3}, fused.relu_dropout(x, seed=3)
+    by = fused.relu_dropout_backward(grad, x, seed=3)
+    yield "fused.relu_dropout_backward", (grad, x), {"seed": 3}, by
+
+
+def outs_of(name, results, on):
+    """Places for the results, as the function takes them."""
+    if not isinstance(results, tuple):
+        return {"out": on(np.zeros_like(results))}
+    made = tuple(on(np.zeros_like(result)) for result in results)
+    return dict(zip(("out", "mask"), made, strict=True)) if "mask" in name else {"out": made}
+
+
+@pytest.mark.skipif(not SIMULATED, reason="there real graphs are captured")
+def test_with_out_nothing_is_allocated_and_nothing_waits(monkeypatch):
+    """So calls can be captured. What was remembered runs what was run when it was checked."""
+    launched = []
+
+    def watched(self, pointers, parameters, stream):
+        kernel = (self._kernel.name, self._grid, self._block, self._numbers)
+        launched.append((*kernel, tuple(pointers), tuple(parameters), stream))
+
+    monkeypatch.setattr(launch.Launch, "__call__", watched)
+    one = device(np.ones(1, "f4"))
+    workspace.space(one, arrays.view("test", "one", one), 1000, 0)  # enough for all of them
+    calls_, seen = [], []
+    for name, given, parameters, right in calls_with_out():
+        on = [device(a) if isinstance(a, np.ndarray) else a for a in given]
+        keywords = parameters | outs_of(name, right, device)
+        calls_.append((operator.attrgetter(name)(fc), on, keywords))
+        calls_[-1][0](*on, **keywords)
+        assert launched, name
+        seen.append([*launched])
+        launched.clear()
+
+    def forbidden(*_, **__):
+        raise AssertionError("not while a graph is captured")
+
+    for module, names in (
+        (arrays, ("empty", "copied", "allocating_on", "_wait", "to_host", "kept_zeros", "view")),
+        (cuda, ("device_array", "to_device", "synchronize", "stream", "event")),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, forbidden)
+    monkeypatch.setattr(native, "capture", lambda stream: 7)
+    for (function, on, keywords), before in zip(calls_, seen, strict=True):
+        function(*on, **keywords)
+        assert launched == before
+        launched.clear()
+    monkeypatch.setattr(workspace, "_spaces", {})
+    with pytest.raises(AssertionError, match="not while"):  # what has to be made is noticed
+        fc.fused.bias_act_backward(*calls_[-1][1][:1] * 2)
+
+
+def test_captures_do_not_share_memory(monkeypatch):
+    grad = device(numbers((40, 6), "f4"))
+    of = arrays.view("test", "grad", grad)
+    monkeypatch.setattr(workspace, "_spaces", {})
+    number = 0
+    monkeypatch.setattr(native, "capture", lambda stream: number)
+
+    def space(count, stream=0):
+        return workspace.space(grad, of, count, stream)
+
+    first = space(10)
+    assert space(10) is space(5) is first
+    assert space(10, stream=9) is not first
+    number = 1
+    assert space(10) is first  # the stream's own, which is the graph's from now on
+    larger = space(20)
+    assert first in workspace._captured
+    number = 2
+    second = space(10)
+    number = 0
+    assert len({first.pointer, larger.pointer, second.pointer, space(10).pointer}) == 4
+
+
+@pytest.mark.skipif(SIMULATED, reason="graphs need a GPU")
+@pytest.mark.parametrize("library", ["torch", "cupy"])
+def test_graphs(library):
+    module = pytest.importorskip(library)
+    if library == "torch":
+        on = lambda a: module.from_numpy(a).cuda()  # noqa: E731
+        back = lambda a: a.cpu().numpy()  # noqa: E731
+    else:
+        on, back = module.asarray, module.asnumpy
+    stream = module.cuda.Stream() if library == "torch" else module.cuda.Stream(non_blocking=True)
+    for name, given, parameters, right in calls_with_out():
+        arguments = [on(a) if isinstance(a, np.ndarray) else a for a in given]
+        keywords = parameters | outs_of(name, right, on)
+        function = operator.attrgetter(name)(fc)
+        if library == "torch":
+            with module.cuda.stream(stream):
+                function(*arguments, **keywords)
+            stream.synchronize()
+            graph = module.cuda.CUDAGraph()
+            with module.cuda.graph(graph, stream=stream):
+                function(*arguments, **keywords)
+            launch_graph = graph.replay
+        else:
+            with stream:
+                function(*arguments, **keywords)
+                stream.begin_capture()
+                function(*arguments, **keywords)
+                launch_graph = stream.end_capture().launch
+        outs = [a for a in (keywords["out"], keywords.get("mask")) if a is not None]
+        places = outs[0] if isinstance(outs[0], tuple) else outs
+        for place in places:
+            place[...] = 0
+        module.cuda.Device().synchronize() if library == "cupy" else module.cuda.synchronize()
+        launch_graph()
+        stream.synchronize()
+        module.cuda.Device().synchronize() if library == "cupy" else module.cuda.synchronize()
+        results = right if isinstance(right, tuple) else (right,)
+        for place, result in zip(places, results, strict=True):
+            np.testing.assert_allclose(back(place), result, 1e-5, 1e-6, err_msg=name)
+
+
+# --- errors, the command line, grids -----------------------------------------------------------
 
 
 def test_errors_of_fused_kernels():

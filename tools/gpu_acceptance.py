@@ -9,9 +9,10 @@ installed. Everything found goes into ``--out`` (gpu-acceptance.json) after each
 was found before an interruption is there, and an interrupted run goes on where it was.
 
 facts      the GPU, its driver, versions
-python     what a call of one element takes until the kernel would be launched; also without a GPU
+python     what a call of one element takes until it is in the driver; also without a GPU
 launch     time of a call of one element, beside PyTorch's and CuPy's
 tests      pytest -m cuda
+graphs     PyTorch's and CuPy's graphs of every function that takes out=, captured and replayed
 bandwidth  64 MB to 1 GB: fraction of a copy's bytes per second, and PyTorch's times divided by
            ours, eager and compiled by torch.compile
 numbers    every float32 number through relu, gelu, silu and tanh: the CPU's bits
@@ -22,6 +23,7 @@ sweep      bandwidth with other constants than those in kernels.py
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.metadata
 import itertools
 import json
@@ -32,7 +34,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -47,6 +50,7 @@ import fastact.cuda as fc  # noqa: E402
 from fastact.benchmark import gpu  # noqa: E402
 from fastact.benchmark.cases import Case, available  # noqa: E402
 from fastact.benchmark.results import write  # noqa: E402
+from fastact.cuda import native  # noqa: E402
 from fastact.cuda.kernels import simulated  # noqa: E402
 from fastact.cuda.launch import Launch  # noqa: E402
 from fastact.public.environment import configuration  # noqa: E402
@@ -106,12 +110,30 @@ def facts(report: Report, small: bool) -> None:
 
 
 def python(report: Report, small: bool) -> None:
-    """The same with launches that do nothing."""
+    """The same with a driver that does nothing."""
     for name, call in _of_one_element():
         if name.startswith("fastact"):
             call()
-            with mock.patch.object(Launch, "__call__", lambda *_: None):
+            with mock.patch.object(Launch, "__call__", _not_launched):
+                call()
                 report.add("python", name, _microseconds(call, small))
+
+
+_NOTHING: Any = ctypes.pythonapi.PyErr_Clear
+_WITHOUT_DRIVER: weakref.WeakKeyDictionary[Launch, native.Launcher] = weakref.WeakKeyDictionary()
+
+
+def _not_launched(
+    self: Launch, pointers: Sequence[int], parameters: Sequence[Any], stream: int
+) -> None:
+    """What a launch does, up to the driver."""
+    launcher = _WITHOUT_DRIVER.get(self)
+    if launcher is None:
+        types, count = self._kernel.arguments, len(pointers)
+        shape = (self._grid, self._block, types)
+        launcher = native.Launcher(_NOTHING, 1, *shape, count, self._numbers)
+        _WITHOUT_DRIVER[self] = launcher
+    launcher(pointers, parameters, stream)
 
 
 def launch(report: Report, small: bool) -> None:
@@ -150,10 +172,9 @@ def _of_one_element() -> Iterator[tuple[str, Callable[[], Any]]]:
             yield "fastact relu, new tensor", lambda: fc.relu(x)
             yield "fastact relu_backward", lambda: fc.relu_backward(grad, x, out=out)
             yield "fastact bias_act", lambda: fc.fused.bias_act(x, bias, out=out)
-            yield (
-                "fastact bias_act_backward",
-                lambda: fc.fused.bias_act_backward(grad, x, out=out),
-            )
+            backward = fc.fused.bias_act_backward
+            yield "fastact bias_act_backward", lambda: backward(grad, x, out=(out, bias))
+            yield "fastact softmax", lambda: fc.softmax(x, out=out)
             yield "torch clamp_min", lambda: torch.clamp_min(x, 0, out=out)
             yield "torch relu", lambda: torch.relu(x)
     if available("cupy") and not simulated():
@@ -170,7 +191,9 @@ def _of_one_element() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "fastact leaky_relu, Numba's arrays", lambda: fc.leaky_relu(p, 0.1, out=q)
     yield "fastact relu_backward, Numba's arrays", lambda: fc.relu_backward(p, r, out=q)
     yield "fastact bias_act, Numba's arrays", lambda: fc.fused.bias_act(p, s, out=q)
-    yield "fastact bias_act_backward, Numba's", lambda: fc.fused.bias_act_backward(p, r, out=q)
+    by_both = fc.fused.bias_act_backward
+    yield "fastact bias_act_backward, Numba's", lambda: by_both(p, r, out=(q, s))
+    yield "fastact softmax, Numba's arrays", lambda: fc.softmax(p, out=q)
 
 
 def tests(report: Report, small: bool) -> None:
@@ -179,6 +202,14 @@ def tests(report: Report, small: bool) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     report.add("tests", "status", done.returncode)
     report.add("tests", "end", done.stdout.strip().splitlines()[-12:])
+
+
+def graphs(report: Report, small: bool) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/test_cuda.py"]
+    command += ["-k", "graphs", "-rs"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    report.add("graphs", "status", done.returncode)
+    report.add("graphs", "end", done.stdout.strip().splitlines()[-6:])
 
 
 def bandwidth(report: Report, small: bool) -> None:
@@ -306,7 +337,7 @@ print(gpu.measure(case, ["fastact"]).bandwidth / gpu.copy_bandwidth(case.array_b
 
 SECTIONS = {
     section.__name__: section
-    for section in (facts, python, launch, tests, bandwidth, numbers, sanitizer, sweep)
+    for section in (facts, python, launch, tests, graphs, bandwidth, numbers, sanitizer, sweep)
 }
 
 

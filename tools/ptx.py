@@ -103,14 +103,16 @@ def _kernels(names: list[str], kind: Kind) -> Iterator[CudaKernel]:
             yield from (kernels.maxout(kind), kernels.maxout_backward(kind))
     silu, prelu = activation_of("silu"), activation_of("prelu")
     yield kernels.linear("swiglu_backward", kind, kernels.gated_backward(silu, kind), 3, 0, 2)
-    yield kernels.channels(fused.bias_act_backward(silu, kind, True))
+    for lanes in (1, width):
+        yield kernels.channels(fused.bias_act_backward(silu, kind, True), lanes)
+        yield kernels.channels(fused.bias_act(silu, kind, False), lanes)
     yield kernels.columns(fused.prelu_backward(prelu, kind), width)
     yield from (kernels.mask(kind), kernels.mask_backward(kind), kernels.total(kind))
     yield from _of_losses(kind)
 
 
 #: Names of kernels that load elements one by one.
-_WITHOUT_VECTORS = "strided|channels|rows|total|maxout|sum|value|label|@cuda.jit"
+_WITHOUT_VECTORS = "strided|channels1_|rows|total|maxout|sum|value|label|@cuda.jit"
 
 
 def _of_activation(entry: Activation, kind: Kind) -> Iterator[CudaKernel]:

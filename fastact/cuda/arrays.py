@@ -12,15 +12,18 @@ import dataclasses
 import functools
 import math
 import sys
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastact.catalogue.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind
+from fastact.catalogue.dtypes import BFLOAT16, FLOATS, INTEGERS, Kind, bfloat16_dtype
+from fastact.cuda import dlpack
 from fastact.cuda.kernels import simulated
 
 __all__ = [
+    "PER_THREAD",
     "Library",
     "View",
     "address",
@@ -42,7 +45,6 @@ __all__ = [
     "to_host",
     "view",
     "without_gaps",
-    "zeros",
 ]
 
 KINDS = {kind.name: kind for kind in [*FLOATS.values(), BFLOAT16]}
@@ -106,7 +108,14 @@ def without_gaps(shape: tuple[int, ...], strides: tuple[int, ...] | None, itemsi
 
 
 def _library(array: Any) -> str:
-    return type(array).__module__.partition(".")[0]
+    return _module(type(array))
+
+
+def _module_of(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+_module: Callable[[type], str] = functools.lru_cache(64)(_module_of)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +148,9 @@ def view(function: str, name: str, array: Any, integers: bool = False) -> View:
 def memory(function: str, name: str, array: Any) -> Memory:
     """The same for any dtype."""
     library = _library(array)
+    if isinstance(array, dlpack.Owned):
+        of = memory(function, name, array.array)
+        return dataclasses.replace(of, dtype=array.dtype)
     if library == "torch" and getattr(array, "is_cuda", False):
         return _of_torch(array)
     if library == "cupy":
@@ -148,7 +160,11 @@ def memory(function: str, name: str, array: Any) -> Memory:
         return Memory(host.ctypes.data, host.shape, host.strides, host.dtype.name, 0, 0)
     try:
         interface = array.__cuda_array_interface__
-    except (AttributeError, TypeError, RuntimeError):
+    except (AttributeError, TypeError, RuntimeError, ValueError):
+        if library in _JAX and hasattr(array, "__dlpack__"):
+            found = _of_jax(array)
+            if found is not None:
+                return found
         raise TypeError(
             f"{function}: {name} must be an array on a GPU, with __cuda_array_interface__, got "
             f"{_described(array)}; for NumPy's arrays there is fastact.{function}"
@@ -176,6 +192,17 @@ def _of_torch(tensor: Any) -> Memory:
     return Memory(tensor.data_ptr(), tuple(tensor.shape), strides, dtype, device, stream)
 
 
+def _of_jax(array: Any) -> Memory | None:
+    """None if it is on no GPU."""
+    # The default stream waits for the data: 1, as DLPack has it.
+    pointer, shape, steps, dtype, (kind, number) = dlpack.read(array, 1)
+    if kind != (dlpack.CPU if simulated() else dlpack.GPU):
+        return None
+    itemsize = int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz, ")) // 8
+    strides = None if steps is None else tuple(step * itemsize for step in steps)
+    return Memory(pointer, shape, strides, dtype, number, _DEFAULT, writable=False)
+
+
 def _of_cupy(array: Any) -> Memory:
     stream = sys.modules["cupy"].cuda.get_current_stream().ptr
     strides, dtype = array.strides, array.dtype.name
@@ -186,45 +213,56 @@ def _of_cupy(array: Any) -> Memory:
 class Library:
     """What is read of an array again and again, in the quickest way that its library has.
 
-    ``read`` gives the address, and all else that a ``View`` is made of, as something hashable;
-    ``stream`` the handle of the current stream of a device, on which the data are ready.
+    ``read`` adds the address to one list, and all else that a ``View`` is made of, as something
+    hashable, to another; ``stream`` gives the handle of the current stream of a device, on which
+    the data are ready.
     """
 
-    read: Callable[[Any], tuple[int, Hashable]]
+    read: Callable[[Any, list[int], list[Hashable]], None]
     stream: Callable[[int], int]
 
 
-@functools.lru_cache(64)
-def library_of(kind: type) -> Library | None:
-    """By the type of arrays; None where only ``view`` will do."""
-    library = kind.__module__.partition(".")[0]
+def _library_of(kind: type) -> Library | None:
+    library = _module(kind)
+    if library in ("torch", "cupy"):
+        return _library_named(library)
+    return _simulated_library if simulated() and kind.__name__ == "FakeCUDAArray" else None
+
+
+#: By the type of arrays; None where only ``view`` will do. One object for all types of a library.
+library_of: Callable[[type], Library | None] = functools.lru_cache(64)(_library_of)
+
+
+@functools.cache
+def _library_named(library: str) -> Library:
     if library == "torch":
         return Library(_read_torch, _torch_stream())
-    if library == "cupy":
-        return Library(_read_cupy, lambda _: sys.modules["cupy"].cuda.get_current_stream().ptr)
-    if simulated() and kind.__name__ == "FakeCUDAArray":
-        return Library(_read_simulated, lambda _: _DEFAULT)
-    return None
+    return Library(_read_cupy, lambda _: sys.modules["cupy"].cuda.get_current_stream().ptr)
 
 
 def address(array: Any) -> int:
     """Where an array of ours begins, whatever its library."""
-    kind: Any = type(array)
-    library = library_of(kind)
-    return library.read(array)[0] if library else memory("fastact.cuda", "array", array).pointer
+    return memory("fastact.cuda", "array", array).pointer
 
 
-def _read_torch(tensor: Any) -> tuple[int, Hashable]:
-    return tensor.data_ptr(), (tensor.dtype, tensor.shape, tensor.stride(), tensor.device)
+def _read_torch(tensor: Any, pointers: list[int], layout: list[Hashable]) -> None:
+    pointers.append(tensor.data_ptr())
+    layout += (tensor.dtype, tensor.shape, tensor.stride(), tensor.device)
 
 
-def _read_cupy(array: Any) -> tuple[int, Hashable]:
-    return array.data.ptr, (array.dtype, array.shape, array.strides, array.device.id)
+def _read_cupy(array: Any, pointers: list[int], layout: list[Hashable]) -> None:
+    data = array.data
+    pointers.append(data.ptr)
+    layout += (array.dtype, array.shape, array.strides, data.device_id)
 
 
-def _read_simulated(array: Any) -> tuple[int, Hashable]:
+def _read_simulated(array: Any, pointers: list[int], layout: list[Hashable]) -> None:
     host = array._ary
-    return host.__array_interface__["data"][0], (host.dtype, host.shape, host.strides)
+    pointers.append(host.ctypes.data)
+    layout += (host.dtype, host.shape, host.strides)
+
+
+_simulated_library = Library(_read_simulated, lambda _: 0)
 
 
 def _torch_stream() -> Callable[[int], int]:
@@ -265,17 +303,25 @@ def _device_of(array: Any) -> int:
 def empty(like: Any, of: View, shape: tuple[int, ...], dtype: str = "") -> Any:
     """A new array of the library that ``like`` is from, on its device: of another shape, or dtype.
 
-    JAX's arrays cannot be written to by others: there it is Numba's, and ``finished`` converts it.
+    JAX's arrays cannot be written to by others: there it is memory of Numba's, and ``finished``
+    hands it over.
     """
     library = _library(like)
     if library == "torch":
-        torch = sys.modules["torch"]
-        return like.new_empty(shape, dtype=getattr(torch, dtype) if dtype else like.dtype)
+        if not dtype:
+            return like.new_empty(shape)
+        return like.new_empty(shape, dtype=getattr(sys.modules["torch"], dtype))
     if library == "cupy":
         return sys.modules["cupy"].empty(shape, dtype or like.dtype)
     from numba import cuda
 
     name = dtype or of.kind.name
+    if library in _JAX or isinstance(like, dlpack.Owned):
+        storage = KINDS[name].storage if name in KINDS else name
+        with cuda.gpus[of.device]:
+            array = cuda.device_array(shape, storage)
+        device = (dlpack.CPU if simulated() else dlpack.GPU, of.device)
+        return dlpack.Owned(array, address(array), name, device)
     if name == "bfloat16" and not simulated():
         raise TypeError("Numba's arrays, which the result would be, have no bfloat16; give out=")
     return cuda.device_array(shape, like.dtype if name == "bfloat16" else name)
@@ -289,9 +335,17 @@ def copied(like: Any, of: View, numbers: Any) -> Any:
         result.copy_(torch.from_numpy(numbers).to(result.dtype))
     elif _library(result) == "cupy":
         result.set(numbers.astype(result.dtype))
+    elif isinstance(result, dlpack.Owned):
+        result.array.copy_to_device(
+            numbers.astype(_numpy_dtype(result.dtype)).view(of.kind.storage)
+        )
     else:
         result.copy_to_device(numbers.astype(result.dtype))
     return result
+
+
+def _numpy_dtype(name: str) -> Any:
+    return bfloat16_dtype() if name == "bfloat16" else np.dtype(name)
 
 
 def to_host(array: Any) -> Any:
@@ -299,36 +353,55 @@ def to_host(array: Any) -> Any:
     library = _library(array)
     if library == "torch":
         return array.cpu().numpy()
+    if library in _JAX:
+        return np.asarray(array)
     return array.get() if library == "cupy" else array.copy_to_host()
 
 
-def zeros(like: Any, of: View, shape: tuple[int, ...]) -> Any:
-    """The same, filled with zeros."""
-    return copied(like, of, np.zeros(shape))
-
-
-@functools.lru_cache(64)
-def kept_zeros(device: int, kind: Kind, count: int) -> tuple[int, Any]:
-    """The address of ``count`` zeros, which nobody writes to, and what keeps them there."""
+def kept_zeros(device: int, size: int) -> int:
+    """The address of so many bytes of zeros, which nobody writes to and which are never freed."""
     from numba import cuda
 
-    with cuda.gpus[device]:
-        kept = cuda.to_device(np.zeros(count, kind.storage))
-    return memory("fastact.cuda", "zeros", kept).pointer, kept
+    with _zeros_lock:
+        kept = _zeros.setdefault(device, [])
+        if not kept or kept[-1].size < size:
+            # At least twice as many as before: few of them are made.
+            count = max(size, 2 * kept[-1].size if kept else 1 << 16)
+            with cuda.gpus[device]:
+                kept.append(cuda.to_device(np.zeros(count, np.uint8)))
+        return address(kept[-1])
 
 
-def finished(like: Any, result: Any) -> Any:
-    """The result as an array of the caller's library."""
-    if _library(like) in ("jax", "jaxlib"):
-        import jax.numpy
+_zeros: dict[int, list[Any]] = {}
+_zeros_lock = threading.Lock()
 
-        return jax.numpy.asarray(result)
-    return result
+
+def finished(like: Any, result: Any, stream: Any) -> Any:
+    """The result of a call with this ``stream`` as an array of the caller's library."""
+    if not isinstance(result, dlpack.Owned):
+        return result
+    import jax.dlpack
+    import jax.numpy
+
+    if 0 in result.shape:
+        dtype = _numpy_dtype(result.dtype)
+        return jax.numpy.empty(result.shape, dtype, device=getattr(like, "device", None))
+    launched = _DEFAULT if stream is None else handle(stream)
+
+    def ready(consumer: Any) -> None:
+        if not simulated() and consumer not in (None, -1):
+            _wait(numba_stream(launched), numba_stream(_DEFAULT if consumer == 1 else consumer))
+
+    result.ready = ready
+    return jax.dlpack.from_dlpack(result)
+
+
+_JAX = ("jax", "jaxlib")
 
 
 # --- streams ------------------------------------------------------------------------------------
 
-_DEFAULT, _LEGACY, _PER_THREAD = 0, 1, 2
+_DEFAULT, _LEGACY, PER_THREAD = 0, 1, 2
 
 
 def handle(stream: Any) -> int:
@@ -355,7 +428,7 @@ def launch_stream(views: Sequence[View], stream: Any) -> int:
     """
     streams = [_DEFAULT if v.stream == _LEGACY else v.stream for v in views]
     queued = [s for s in dict.fromkeys(streams) if s is not None]
-    chosen = handle(stream) if stream is not None else queued[0] if queued else _DEFAULT
+    chosen = handle(stream) if stream is not None else streams[0] or _DEFAULT
     chosen = _DEFAULT if chosen == _LEGACY else chosen
     if not simulated():
         for other in queued:
@@ -375,12 +448,18 @@ def _wait(before: Any, after: Any) -> None:
 
 def allocating_on(like: Any, stream: Any) -> contextlib.AbstractContextManager[Any]:
     """While it lasts, memory of new arrays is used, and once free used again, on this stream."""
-    library = _library(like)
-    if stream is None or library not in ("torch", "cupy"):
+    library, known = _library(like), library_of(type(like))
+    if stream is None or library not in ("torch", "cupy") or known is None:
+        return contextlib.nullcontext()
+    number = handle(stream)
+    if number == known.stream(like.device.index if library == "torch" else like.device.id):
         return contextlib.nullcontext()
     cuda = sys.modules[library].cuda
-    external = cuda.ExternalStream(handle(stream))
-    return cuda.stream(external) if library == "torch" else external
+    if library == "cupy":
+        return cuda.ExternalStream(number)
+    # An external stream of PyTorch's with the number 0 would be one of its own.
+    wanted = cuda.ExternalStream(number) if number else cuda.default_stream(like.device)
+    return cuda.stream(wanted)
 
 
 @functools.lru_cache(64)
@@ -390,7 +469,7 @@ def numba_stream(number: int) -> Any:
 
     if number == _DEFAULT or simulated():
         return 0
-    if number == _PER_THREAD:
+    if number == PER_THREAD:
         return cuda.per_thread_default_stream()
     return cuda.external_stream(number)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastact.catalogue import (
@@ -23,10 +23,10 @@ from fastact.catalogue import (
     Rows,
     Variants,
 )
-from fastact.catalogue.dtypes import Kind
+from fastact.catalogue.dtypes import INTEGERS, Kind
 from fastact.cuda import arrays, kernels
 from fastact.cuda.arrays import View
-from fastact.cuda.calls import Call
+from fastact.cuda.calls import Call, Checked, Made, Remembered, Run, filled
 from fastact.cuda.launch import (
     Elementwise,
     Launch,
@@ -34,7 +34,7 @@ from fastact.cuda.launch import (
     check_together,
     check_without_gaps,
     elementwise_grid,
-    output,
+    is_aligned,
     row_grid,
 )
 from fastact.public import shapes
@@ -69,6 +69,18 @@ def _calling(form: Form, run: Callable[..., Any]) -> Any:
     """A function that calls another one with all of its arguments."""
     arguments = [*form.arrays, *(p.name for p in form.parameters), form.out, "stream"]
     return _define(form, f"return run({', '.join(arguments)})", run=run)
+
+
+def _remembering(form: Form, check: Callable[..., Checked]) -> Any:
+    """A function whose parameters are part of what is remembered of a call."""
+    given, extra = ", ".join(form.arrays), ", ".join(p.name for p in form.parameters)
+    extra = f"({extra})" if len(form.parameters) > 1 else extra
+    if form.outputs > 1:
+        wanted = f"[*({form.out} or ({'None, ' * form.outputs}))]"
+        body = f"return tuple(call(({given},), {wanted}, {extra}, stream))"
+    else:
+        body = f"return call(({given},), [{form.out}], {extra}, stream)[0]"
+    return _define(form, body, call=Remembered(check))
 
 
 # --- activations and gated units ----------------------------------------------------------------
@@ -217,25 +229,39 @@ def _halves(function: str, of: View, axis: int) -> tuple[View, View]:
     return of.part(axis, 0, half), of.part(axis, half, half)
 
 
-def _on_views(
+#: A part of an array of the call, whose number it has.
+_Part = tuple[int, View]
+
+
+def _on_parts(
     function: str,
     kernel: Elementwise,
-    inputs: Mapping[str, View],
-    outputs: dict[str, View],
-    stream: Any,
+    of: Sequence[View],
+    inputs: Mapping[str, _Part],
+    outputs: Mapping[str, _Part],
     separate: bool,
-) -> None:
-    """Run a kernel on views of one shape."""
-    check_together(function, {**inputs, **outputs})
-    shape = next(iter(outputs.values())).shape
-    for name, given in inputs.items():
-        if given.shape != shape:
-            raise ValueError(f"{function}: {name} must have shape {shape}, got {given.shape}")
-    views = list(inputs.values())
-    for name, target in outputs.items():  # which are apart from each other
-        check_outputs(function, {name: target}, [] if separate else views, shape)
-    on = arrays.launch_stream([*views, *outputs.values()], stream)
-    kernel.run(views, list(outputs.values()), (), on)
+) -> Run | None:
+    """Runs a kernel on parts, of one shape, of the call's arrays; None if they are empty."""
+    named = {name: part for name, (_, part) in [*inputs.items(), *outputs.items()]}
+    check_together(function, named)
+    shape = named[next(iter(outputs))].shape
+    for name in inputs:
+        _check_shape(function, name, named[name], shape)
+    views = [named[name] for name in inputs]
+    for name in outputs:  # which are apart from each other
+        check_outputs(function, {name: named[name]}, [] if separate else views, shape)
+    if 0 in shape:
+        return None
+    places = [
+        (k, part.pointer - of[k].pointer) for k, part in [*inputs.values(), *outputs.values()]
+    ]
+    aligned = is_aligned([view.pointer for view in [*of, *named.values()]])
+    launch = kernel.launch([*named.values()], aligned)
+
+    def run(pointers: Sequence[int], numbers: Sequence[Any], stream: int) -> None:
+        launch([pointers[k] + offset for k, offset in places], numbers, stream)
+
+    return run
 
 
 def _check_shape(function: str, name: str, of: View, shape: tuple[int, ...]) -> None:
@@ -250,29 +276,34 @@ def _of_halves(form: Form) -> Any:
     assert isinstance(entry.of, Activation)
     kernel = _kernel(entry.of, f"gated_{form.which}")
 
-    def forward(x: Any, axis: int, out: Any, stream: Any) -> Any:
+    def forward(given: Sequence[Any], wanted: list[Any], axis: Any, stream: Any) -> Checked:
+        (x,) = given
         of = arrays.view(function, "x", x)
         up, gate = _halves(function, of, axis)
-        result = output(x, of, up.shape, out, stream)
-        target = arrays.view(function, "out", result)
+        made: list[Made] = [(of, up.shape, "")]
+        results = filled(x, wanted, made, stream)
+        target = arrays.view(function, "out", results[0])
         _check_shape(function, "out", target, up.shape)
-        inputs = {"gate": gate, "up": up}
-        _on_views(function, kernel, inputs, {"out": target}, stream, out is None)
-        return arrays.finished(x, result) if out is None else out
+        inputs, separate = {"gate": (0, gate), "up": (0, up)}, wanted[0] is None
+        run = _on_parts(function, kernel, [of, target], inputs, {"out": (1, target)}, separate)
+        return Checked([of], results, [target], made, run)
 
-    def backward(grad: Any, x: Any, axis: int, out: Any, stream: Any) -> Any:
-        of = arrays.view(function, "x", x)
+    def backward(given: Sequence[Any], wanted: list[Any], axis: Any, stream: Any) -> Checked:
+        grad, x = given
+        of, by = arrays.view(function, "x", x), arrays.view(function, "grad", grad)
         up, gate = _halves(function, of, axis)
-        result = output(x, of, of.shape, out, stream)
-        target = arrays.view(function, "out", result)
+        made: list[Made] = [(of, of.shape, "")]
+        results = filled(grad, wanted, made, stream)
+        target = arrays.view(function, "out", results[0])
         _check_shape(function, "out", target, of.shape)
         by_up, by_gate = _halves(function, target, axis)
-        inputs = {"grad": arrays.view(function, "grad", grad), "gate": gate, "up": up}
-        outputs = {"out (gate)": by_gate, "out (up)": by_up}
-        _on_views(function, kernel, inputs, outputs, stream, out is None)
-        return arrays.finished(x, result) if out is None else out
+        inputs = {"grad": (0, by), "gate": (1, gate), "up": (1, up)}
+        outputs = {"out (gate)": (2, by_gate), "out (up)": (2, by_up)}
+        views, separate = [by, of, target], wanted[0] is None
+        run = _on_parts(function, kernel, views, inputs, outputs, separate)
+        return Checked([by, of], results, [target], made, run)
 
-    return _calling(form, forward if form.which == "forward" else backward)
+    return _remembering(form, forward if form.which == "forward" else backward)
 
 
 def _joined(form: Form) -> Any:
@@ -280,31 +311,51 @@ def _joined(form: Form) -> Any:
     entry, function = form.entry, form.name
     assert isinstance(entry, Joined)
 
-    def forward(x: Any, axis: int, out: Any, stream: Any) -> Any:
+    def forward(given: Sequence[Any], wanted: list[Any], axis: Any, stream: Any) -> Checked:
+        (x,) = given
         of = arrays.view(function, "x", x)
         shape = shapes.doubled(function, axis, of.shape)
-        result = output(x, of, shape, out, stream)
-        target = arrays.view(function, "out", result)
+        made: list[Made] = [(of, shape, "")]
+        results = filled(x, wanted, made, stream)
+        target = arrays.view(function, "out", results[0])
         _check_shape(function, "out", target, shape)
-        halves = _halves(function, target, axis)
-        for kernel, half in zip((entry.first, entry.second), halves, strict=True):
-            work = _kernel(kernel, "forward")
-            _on_views(function, work, {"x": of}, {"out": half}, stream, out is None)
-        return arrays.finished(x, result) if out is None else out
+        runs = [
+            _on_parts(
+                function,
+                _kernel(part, "forward"),
+                [of, target],
+                {"x": (0, of)},
+                {"out": (1, half)},
+                wanted[0] is None,
+            )
+            for part, half in zip(
+                (entry.first, entry.second), _halves(function, target, axis), strict=True
+            )
+        ]
 
-    def backward(grad: Any, x: Any, axis: int, out: Any, stream: Any) -> Any:
+        def both(pointers: Sequence[int], numbers: Sequence[Any], stream: int) -> None:
+            for run in runs:
+                if run is not None:
+                    run(pointers, numbers, stream)
+
+        return Checked([of], results, [target], made, both)
+
+    def backward(given: Sequence[Any], wanted: list[Any], axis: Any, stream: Any) -> Checked:
+        grad, x = given
         of, by = arrays.view(function, "x", x), arrays.view(function, "grad", grad)
         _check_shape(function, "grad", by, shapes.doubled(function, axis, of.shape))
         first, second = _halves(function, by, axis)
-        result = output(x, of, of.shape, out, stream)
-        target = arrays.view(function, "out", result)
+        made: list[Made] = [(of, of.shape, "")]
+        results = filled(grad, wanted, made, stream)
+        target = arrays.view(function, "out", results[0])
         _check_shape(function, "out", target, of.shape)
-        inputs = {"grad (first half)": first, "grad (second half)": second, "x": of}
-        kernel = _kernel(entry.derivative, "forward")
-        _on_views(function, kernel, inputs, {"out": target}, stream, out is None)
-        return arrays.finished(x, result) if out is None else out
+        inputs = {"grad (first half)": (0, first), "grad (second half)": (0, second), "x": (1, of)}
+        kernel, views = _kernel(entry.derivative, "forward"), [by, of, target]
+        outputs, separate = {"out": (2, target)}, wanted[0] is None
+        run = _on_parts(function, kernel, views, inputs, outputs, separate)
+        return Checked([by, of], results, [target], made, run)
 
-    return _calling(form, forward if form.which == "forward" else backward)
+    return _remembering(form, forward if form.which == "forward" else backward)
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -320,30 +371,30 @@ def _rows(form: Form) -> Any:
     assert isinstance(entry, Rows)
     formula = entry.backward if form.which == "backward" else entry.formula
 
-    def run_rows(given: dict[str, Any], axis: int, out: Any, stream: Any) -> Any:
-        """On arrays of one shape, without gaps."""
-        views = {key: arrays.view(function, key, array) for key, array in given.items()}
-        like, of = next(iter(given.values())), next(iter(views.values()))
+    def check(given: Sequence[Any], wanted: list[Any], axis: Any, stream: Any) -> Checked:
+        """Arrays are of one shape, without gaps."""
+        pairs = zip(form.arrays, given, strict=True)
+        views = {key: arrays.view(function, key, array) for key, array in pairs}
+        of = next(iter(views.values()))
         around = shapes.around(function, axis, of.shape)
-        result = output(like, of, of.shape, out, stream)
-        target = {"out": arrays.view(function, "out", result)}
+        made: list[Made] = [(of, of.shape, "")]
+        results = filled(given[0], wanted, made, stream)
+        target = {"out": arrays.view(function, "out", results[0])}
         everything = views | target
         for key, other in everything.items():
             _check_shape(function, key, other, of.shape)
         check_without_gaps(function, everything)
         check_together(function, everything)
-        check_outputs(function, target, list(views.values()) * (out is not None), of.shape)
+        apart = [] if wanted[0] is None else list(views.values())
+        check_outputs(function, target, apart, of.shape)
+        run = None
         if of.size:
             before, length, after = around
-            on = arrays.launch_stream([*everything.values()], stream)
-            pointers = [v.pointer for v in everything.values()]
             grid, block = row_grid(before * after, length)
-            launch = Launch(_row_kernel(formula, of.kind), grid, block, of.device, around)
-            launch(pointers, (), on)
-        return arrays.finished(like, result) if out is None else out
+            run = Launch(_row_kernel(formula, of.kind), grid, block, of.device, around)
+        return Checked([*views.values()], results, [*target.values()], made, run)
 
-    given = ", ".join(f"{name!r}: {name}" for name in form.arrays)
-    return _define(form, f"return run({{{given}}}, axis, {form.out}, stream)", run=run_rows)
+    return _remembering(form, check)
 
 
 # --- the largest of rows ------------------------------------------------------------------------
@@ -351,17 +402,10 @@ def _rows(form: Form) -> Any:
 _largest_kernel = functools.cache(lambda make, kind: make(kind))
 
 
-def _run_largest(
-    function: str,
-    make: Any,
-    x: View,
-    y: View,
-    indices: Any,
-    shape: tuple[int, ...],
-    axis: int,
-    stream: Any,
-) -> None:
-    """Run one of the two kernels; ``shape`` is that of the array with the axis."""
+def _check_largest(
+    function: str, make: Any, x: View, y: View, indices: Any, shape: tuple[int, ...], axis: int
+) -> tuple[View, Launch | None]:
+    """Of the indices, and one of the two kernels; ``shape`` is that of the array with the axis."""
     at = arrays.memory(function, "indices", indices)
     axis = shapes.axis_number(function, axis, shape)
     small = (*shape[:axis], *shape[axis + 1 :])
@@ -373,42 +417,51 @@ def _run_largest(
     if not (arrays.without_gaps(small, at.strides, 8) and x.contiguous and y.contiguous):
         raise ValueError(f"{function}: an array has gaps between its elements; copy it first")
     check_together(function, {"x": x, "out": y})
-    if math.prod(shape):
-        grid, block = elementwise_grid(math.prod(small), x.device)
-        on = arrays.launch_stream([x, y], stream)
-        kernel = _largest_kernel(make, x.kind)
-        around = shapes.around(function, axis, shape)
-        pointers = (x.pointer, y.pointer, at.pointer)
-        Launch(kernel, grid, block, x.device, around)(pointers, (), on)
+    steps = arrays.contiguous_strides(small, 8)
+    of = View(at.pointer, small, steps, INTEGERS["q"], at.device, at.stream, at.writable)
+    if not math.prod(shape):
+        return of, None
+    grid, block = elementwise_grid(math.prod(small), x.device)
+    around = shapes.around(function, axis, shape)
+    return of, Launch(_largest_kernel(make, x.kind), grid, block, x.device, around)
 
 
 def _largest(form: Form) -> Any:
     function = form.name
 
-    def forward(x: Any, axis: int, out: Any, stream: Any) -> tuple[Any, Any]:
+    def forward(given: Sequence[Any], wanted: list[Any], axis: Any, stream: Any) -> Checked:
+        (x,) = given
         of = arrays.view(function, "x", x)
         shape = shapes.without_pieces(function, axis, of.shape)
-        values, indices = out or (None, None)
-        apart = values is None
-        with arrays.allocating_on(x, stream):
-            values = arrays.empty(x, of, shape) if values is None else values
-            indices = arrays.empty(x, of, shape, "int64") if indices is None else indices
-        target = arrays.view(function, "out[0]", values)
-        check_outputs(function, {"out[0]": target}, [] if apart else [of], shape)
-        _run_largest(function, kernels.maxout, of, target, indices, of.shape, axis, stream)
-        return arrays.finished(x, values), arrays.finished(x, indices)
+        made: list[Made] = [(of, shape, ""), (of, shape, "int64")]
+        results = filled(x, wanted, made, stream)
+        target = arrays.view(function, "out[0]", results[0])
+        apart = [] if wanted[0] is None else [of]
+        check_outputs(function, {"out[0]": target}, apart, shape)
+        at, run = _check_largest(function, kernels.maxout, of, target, results[1], of.shape, axis)
+        return Checked([of], results, [target, at], made, run)
 
-    def backward(grad: Any, indices: Any, pieces: int, axis: int, out: Any, stream: Any) -> Any:
+    def backward(
+        given: Sequence[Any], wanted: list[Any], extra: tuple[Any, Any], stream: Any
+    ) -> Checked:
+        (grad, indices), (pieces, axis) = given, extra
         of = arrays.view(function, "grad", grad)
         shape = shapes.with_length(function, axis, pieces, of.shape)
-        result = output(grad, of, shape, out, stream)
-        target = arrays.view(function, "out", result)
-        check_outputs(function, {"out": target}, [of] * (out is not None), shape)
+        made: list[Made] = [(of, shape, "")]
+        results = filled(grad, wanted, made, stream)
+        target = arrays.view(function, "out", results[0])
+        check_outputs(function, {"out": target}, [] if wanted[0] is None else [of], shape)
         make = kernels.maxout_backward
-        _run_largest(function, make, of, target, indices, shape, axis, stream)
-        return arrays.finished(grad, result) if out is None else out
+        at, launch = _check_largest(function, make, of, target, indices, shape, axis)
 
-    return _calling(form, forward if form.which == "forward" else backward)
+        def run(pointers: Sequence[int], numbers: Sequence[Any], stream: int) -> None:
+            grad, indices, result = pointers
+            if launch is not None:
+                launch((grad, result, indices), numbers, stream)
+
+        return Checked([of, at], results, [target], made, run)
+
+    return _remembering(form, forward if form.which == "forward" else backward)
 
 
 _MAKERS: dict[type[Entry], Callable[[Form], Any]] = {

@@ -7,16 +7,15 @@ and those in float64.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastact.catalogue.dtypes import INTEGERS, Kind
 from fastact.catalogue.entries import activation_of
-from fastact.cuda import arrays, kernels, launch
+from fastact.cuda import arrays, kernels, launch, workspace
 from fastact.cuda.arrays import View
-from fastact.cuda.calls import Apart, Seen
+from fastact.cuda.calls import Checked, Made, Remembered, Run, filled
 from fastact.cuda.kernels import PART_ROWS, PARTS, THREADS, TOTAL_COLUMNS, TOTAL_ROWS
 from fastact.cuda.launch import Launch
 from fastact.fused import (
@@ -77,12 +76,9 @@ def bias_act(
     TypeError, ValueError
         If arguments do not fit, or are not all on one GPU.
     """
-    names: tuple[str, ...] = ("x",)
-    given: tuple[Any, ...] = (x,)
-    if residual is not None:
-        names, given = ("x", "residual"), (x, residual)
-    call = _of_activation("bias_act", source.bias_act, activation, names, parameters)
-    return call(given, bias, axis, out, stream)[0]
+    call = _of_activation(_bias_act, activation, residual is not None, parameters)
+    given = (x,) if residual is None else (x, residual)
+    return call(given, bias, axis, out, stream)
 
 
 def bias_act_backward(
@@ -105,8 +101,8 @@ def bias_act_backward(
         Gradient by the output, on a GPU, without gaps.
     saved, activation, bias, residual, axis, **parameters
         See there.
-    out : array, optional
-        Where dx goes; it may be grad or saved.
+    out : array or (array, array), optional
+        Where dx goes; it may be grad or saved. Where dx and dbias go, if it is a tuple.
     stream : optional
         A stream of PyTorch, CuPy or Numba, or its handle; the default is grad's.
 
@@ -120,13 +116,9 @@ def bias_act_backward(
     TypeError, ValueError
         If arguments do not fit, or are not all on one GPU.
     """
-    names: tuple[str, ...] = ("grad", "saved")
-    given: tuple[Any, ...] = (grad, saved)
-    if residual is not None:
-        names, given = ("grad", "saved", "residual"), (grad, saved, residual)
-    function, make = "bias_act_backward", source.bias_act_backward
-    call = _of_activation(function, make, activation, names, parameters)
-    return call(given, bias, axis, out, stream)
+    call = _of_activation(_bias_act_backward, activation, residual is not None, parameters)
+    given = (grad, saved) if residual is None else (grad, saved, residual)
+    return call.with_sums(given, bias, axis, out, stream)
 
 
 def prelu_backward(
@@ -142,8 +134,8 @@ def prelu_backward(
         One number for each channel.
     axis : int, default 1
         The axis of x that counts channels.
-    out : array, optional
-        Where dx goes; it may be grad or x.
+    out : array or (array, array), optional
+        Where dx goes; it may be grad or x. Where dx and dweight go, if it is a tuple.
     stream : optional
         A stream of PyTorch, CuPy or Numba, or its handle; the default is grad's.
 
@@ -157,7 +149,7 @@ def prelu_backward(
     TypeError, ValueError
         If arguments do not fit, or are not all on one GPU.
     """
-    return _prelu()((grad, x), weight, axis, out, stream)
+    return _prelu().with_sums((grad, x), weight, axis, out, stream)
 
 
 def relu_mask(x: Any, out: Any = None, mask: Any = None, *, stream: Any = None) -> tuple[Any, Any]:
@@ -184,13 +176,8 @@ def relu_mask(x: Any, out: Any = None, mask: Any = None, *, stream: Any = None) 
     TypeError, ValueError
         If arguments do not fit, or are not all on one GPU.
     """
-    name = "relu_mask"
-    of = arrays.view(name, "x", x)
-    bits = mask
-    if mask is None:
-        with arrays.allocating_on(x, stream):
-            bits = arrays.empty(x, of, ((of.size + 7) // 8,), "uint8")
-    return _eight(name, kernels.mask, "x", x, bits, out, stream), bits
+    result, bits = _relu_mask((x,), [out, mask], None, stream)
+    return result, bits
 
 
 def relu_mask_backward(grad: Any, mask: Any, out: Any = None, *, stream: Any = None) -> Any:
@@ -217,7 +204,7 @@ def relu_mask_backward(grad: Any, mask: Any, out: Any = None, *, stream: Any = N
     TypeError, ValueError
         If arguments do not fit, or are not all on one GPU.
     """
-    return _eight("relu_mask_backward", kernels.mask_backward, "grad", grad, mask, out, stream)
+    return _relu_mask_backward((grad, mask), [out], None, stream)[0]
 
 
 def relu_dropout(
@@ -246,7 +233,8 @@ def relu_dropout(
     TypeError, ValueError
         If arguments do not fit, or are not all on one GPU.
     """
-    return _dropout("relu_dropout", kernels.relu_dropout, {"x": x}, p, seed, out, stream)
+    numbers = dropout_numbers("relu_dropout", p, seed)
+    return _relu_dropout((x,), [out], None, stream, numbers)[0]
 
 
 def relu_dropout_backward(
@@ -275,9 +263,8 @@ def relu_dropout_backward(
     TypeError, ValueError
         If arguments do not fit, or are not all on one GPU.
     """
-    given = {"grad": grad, "x": x}
-    make = kernels.relu_dropout_backward
-    return _dropout("relu_dropout_backward", make, given, p, seed, out, stream)
+    numbers = dropout_numbers("relu_dropout_backward", p, seed)
+    return _relu_dropout_backward((grad, x), [out], None, stream, numbers)[0]
 
 
 def relu_stats(x: Any, stats: ActivationStats, out: Any = None, *, stream: Any = None) -> Any:
@@ -313,7 +300,7 @@ def relu_stats(x: Any, stats: ActivationStats, out: Any = None, *, stream: Any =
     stats.check_units(name, units)
     if samples > EXACT:
         raise ValueError(f"{name}: x must have at most {EXACT} samples, got {samples}")
-    result, counts = _stats()((x,), None, -1, out, stream)
+    result, counts = _stats().with_sums((x,), None, -1, out, stream)
     stats.add(arrays.to_host(counts).astype("int64"), samples)
     return result
 
@@ -324,20 +311,6 @@ _columns = functools.cache(kernels.columns)
 _channels = functools.cache(kernels.channels)
 _total = functools.cache(kernels.total)
 _of_kind = functools.cache(lambda make, kind: make(kind))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Known:
-    """Launches for arrays of some layouts: of the kernel, and of what adds up the parts' sums."""
-
-    launch: Launch
-    total: Launch | None
-    apart: Apart
-    of: View
-    channels: int
-    parts: int
-    #: Of the vector, where none is given.
-    zeros: View | None
 
 
 class _Matrices:
@@ -357,44 +330,29 @@ class _Matrices:
         self._function, self._parameters = function, tuple(parameters)
         self._names, self._vector = tuple(names), vector
         self._make = functools.cache(make)
-        self._seen: Seen[_Known] = Seen()
+        self._called = Remembered(self._check)
 
     def __call__(
         self, given: tuple[Any, ...], vector: Any, axis: int, out: Any, stream: Any
-    ) -> tuple[Any, Any]:
-        """The output, and the sums, if there are any; ``vector`` None stands for zeros."""
+    ) -> Any:
+        """The output; ``vector`` None stands for zeros."""
         operands = given if vector is None else (*given, vector)
-        if stream is None:
-            results = [out]
-            found = self._seen.find(operands, results, axis)
-            if found is not None:
-                known, pointers, library = found
-                if known.apart.holds(pointers):
-                    on = library.stream(known.of.device)
-                    return results[0], self._launched(known, given[0], pointers, on)
-        return self._checked(given, vector, axis, out, stream)
+        return self._called(operands, [out], axis, stream, self._parameters)[0]
 
-    def _launched(self, known: _Known, like: Any, pointers: list[int], stream: int) -> Any:
-        """Launch; the sums, if there are any. Addresses: of matrices, vector, if given, output."""
-        of = known.of
-        *matrices, target = pointers
-        along = matrices.pop() if known.zeros is None else known.zeros.pointer
-        totals, partial = None, 0
-        if known.total is not None:
-            dtype = of.kind.compute if self._counts else ""
-            totals = arrays.empty(like, of, (known.channels,), dtype)
-            size = (known.parts * known.channels,)
-            sums = arrays.empty(like, of, size, of.kind.compute)
-            partial = arrays.address(sums)
-        numbers = launch.rounded(self._parameters, of.kind)
-        known.launch([*matrices, target, along, partial], numbers, stream)
-        if known.total is not None:
-            known.total([partial, arrays.address(totals)], (), stream)
-        return totals
-
-    def _checked(
+    def with_sums(
         self, given: tuple[Any, ...], vector: Any, axis: int, out: Any, stream: Any
     ) -> tuple[Any, Any]:
+        """The same of a kernel that has sums: these, too, which ``out`` may have a place for."""
+        if not isinstance(out, tuple):
+            out = (out, None)
+        elif len(out) != 2:
+            raise ValueError(f"{self._function}: out must be an array, or a tuple of 2")
+        operands = given if vector is None else (*given, vector)
+        result, sums = self._called(operands, [*out], axis, stream, self._parameters)
+        return result, sums
+
+    def _check(self, operands: Sequence[Any], wanted: list[Any], axis: int, stream: Any) -> Checked:
+        *given, vector = operands if len(operands) > len(self._names) else (*operands, None)
         function = self._function
         pairs = zip(self._names, given, strict=True)
         views = {name: arrays.view(function, name, array) for name, array in pairs}
@@ -407,43 +365,61 @@ class _Matrices:
                 raise ValueError(f"{function}: {name} must have shape {shape}, got {other.shape}")
         zeros = None
         if vector is None:  # nothing to be added
-            pointer, _ = arrays.kept_zeros(of.device, kind, channels)
+            pointer = arrays.kept_zeros(of.device, channels * kind.itemsize)
             zeros = View(pointer, (channels,), (kind.itemsize,), kind, of.device, of.stream)
         views[self._vector] = zeros or arrays.view(function, self._vector, vector)
         number = shapes.axis_number(function, axis, shape)
         shapes.check_vector(function, self._vector, views[self._vector].shape, number, shape)
-        made = self._make(kind)
-        outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
+        of_sums = arrays.KINDS[kind.compute] if self._counts else kind
+        made: list[Made] = [
+            (of, shape, ""),
+            (of, (channels,), "" if of_sums is kind else of_sums.name),
+        ][: len(wanted)]
+        called = ["out", "out[1]"]
+        must_be = {name: how[1] for name, how in zip(called, made, strict=False)}
+        outputs = {
+            name: arrays.view(function, name, array)
+            for name, array in zip(called, wanted, strict=False)
+            if array is not None
+        }
         launch.check_without_gaps(function, views | outputs)
         launch.check_together(function, views | outputs)
-        launch.check_outputs(function, outputs, list(views.values()), shape)
+        launch.check_outputs(function, outputs, list(views.values()), must_be)
 
-        with arrays.allocating_on(like, stream):
-            result = arrays.empty(like, of, shape) if out is None else out
-            if 0 in shape:
-                totals = arrays.zeros(like, of, (channels,)) if made.term else None
-                return self._finished(like, result, out, totals)
-            target = arrays.view(function, "out", result)
-            given_views = [view for view in views.values() if view is not zeros]
-            pointers = [view.pointer for view in [*given_views, target]]
-            apart = Apart(given_views, [target])
-            sums = arrays.KINDS[kind.compute] if self._counts else kind
-            aligned = launch.is_aligned(pointers)
-            main, total, parts = _launches(made, sums, around, aligned, of.device)
-            known = _Known(main, total, apart, of, channels, parts, zeros)
-            on = arrays.launch_stream([*views.values(), target], stream)
-            totals = self._launched(known, like, pointers, on)
-        operands = given if vector is None else (*given, vector)
-        self._seen.remember(operands, [result], axis, (of, shape), known)
-        return self._finished(like, result, out, totals)
+        results = filled(like, wanted, made, stream)
+        targets = [arrays.view(function, "out", result) for result in results]
+        inputs = [view for view in views.values() if view is not zeros]
+        aligned = launch.is_aligned([view.pointer for view in [*inputs, *targets]])
+        launches = _launches(self._make(kind), of_sums, around, aligned, of.device)
+        return Checked(inputs, results, targets, made, _run(launches, like, of, zeros))
 
-    @staticmethod
-    def _finished(like: Any, result: Any, out: Any, totals: Any) -> tuple[Any, Any]:
-        """As arrays of the caller's library."""
-        return (
-            arrays.finished(like, result) if out is None else out,
-            None if totals is None else arrays.finished(like, totals),
-        )
+
+def _run(
+    launches: tuple[Launch | None, Launch | None, int], like: Any, of: View, zeros: View | None
+) -> Run:
+    """Given addresses of matrices, of the vector unless it is ``zeros``, of output and sums."""
+    main, total, count = launches
+
+    def run(pointers: Sequence[int], numbers: Sequence[Any], stream: int) -> None:
+        *given, target = pointers
+        along = given.pop() if zeros is None else zeros.pointer
+        if main is not None:
+            main((*given, target, along, 0), numbers, stream)
+
+    if total is None:
+        return run
+    like = arrays.empty(like, of, (0,))  # that of the call is not to be kept
+
+    def run_with_sums(pointers: Sequence[int], numbers: Sequence[Any], stream: int) -> None:
+        *given, target, sums = pointers
+        along = given.pop() if zeros is None else zeros.pointer
+        space = workspace.space(like, of, count, stream)
+        with space.lock:
+            if main is not None:
+                main((*given, target, along, space.pointer), numbers, stream)
+            total((space.pointer, sums), (), stream)
+
+    return run_with_sums
 
 
 def _launches(
@@ -452,14 +428,17 @@ def _launches(
     around: tuple[int, int, int],
     aligned: bool,
     device: int,
-) -> tuple[Launch, Launch | None, int]:
-    """Of the kernel, of what adds up its sums, if it has any, and how many parts these have.
+) -> tuple[Launch | None, Launch | None, int]:
+    """Of the kernel, of what adds up its sums, if it has any, and how many sums of parts there are.
 
-    ``sums`` is the kind of what they add up to.
+    ``sums`` is the kind of what they add up to. None is what has nothing to do.
     """
     before, channels, after = around
     kind = made.kind
-    if after == 1:
+    main, parts = None, 0
+    if not channels:
+        return None, None, 0
+    if after == 1 and before:
         parts = max(1, min(PARTS, -(-before // PART_ROWS)))
         width = kernels.vector_width(kind)
         if channels % width or not aligned:
@@ -468,47 +447,54 @@ def _launches(
         steps = [channels * kind.itemsize] * (made.matrices + 1)
         kernel, numbers = _columns(made, width), [before, channels, *steps]
         main = Launch(kernel, grid, block, device, numbers)
-    else:
+    elif before * after:
         parts = max(1, min(PARTS, -(-before * after // (PART_ROWS * THREADS))))
+        width = kernels.vector_width(kind)
+        if after % width or not aligned:
+            width = 1
         threads = 4 if kernels.simulated() else THREADS
-        main = Launch(_channels(made), (channels, parts), (threads,), device, around)
+        groups = (before, channels, after // width)
+        main = Launch(_channels(made, width), (channels, parts), (threads,), device, groups)
     if not made.term:
-        return main, None, parts
+        return main, None, 0
     tile = (4, 2) if kernels.simulated() else (TOTAL_COLUMNS, TOTAL_ROWS)
     across = (-(-channels // tile[0]),)
-    return main, Launch(_total(sums), across, tile, device, (parts, channels)), parts
+    total = Launch(_total(sums), across, tile, device, (parts, channels))
+    return main, total, parts * channels
+
+
+#: What makes the kernel of an activation, for which function, and what its matrices are called.
+_bias_act = (source.bias_act, "bias_act", ("x",))
+_bias_act_backward = (source.bias_act_backward, "bias_act_backward", ("grad", "saved"))
+_OfActivation = tuple[Callable[..., source.FusedKernel], str, tuple[str, ...]]
 
 
 def _of_activation(
-    function: str,
-    make: Callable[..., source.FusedKernel],
-    activation: str,
-    names: tuple[str, ...],
-    given: Mapping[str, Any],
+    what: _OfActivation, activation: str, residual: bool, given: Mapping[str, Any]
 ) -> _Matrices:
     """Calls with an activation, found by what was given for an earlier one."""
-    found: Callable[..., _Matrices] = _new_of_activation
+    if not given and type(activation) is str:
+        return _new_of_activation(what, activation, residual)
     if not all(type(value) in (int, float, str) for value in given.values()):
-        found = _new_of_activation.__wrapped__  # what cannot be looked up
+        # What cannot be looked up.
+        return _new_of_activation.__wrapped__(what, activation, residual, tuple(given.items()))
     # 0.0 and -0.0 are equal and yet another parameter: their text tells them apart.
-    zeros = str([value for value in given.values() if value == 0]) if given else ""
-    return found(function, make, activation, names, tuple(given.items()), zeros)
+    zeros = str([value for value in given.values() if value == 0])
+    return _new_of_activation(what, activation, residual, tuple(given.items()), zeros)
 
 
 @functools.lru_cache(256)
 def _new_of_activation(
-    function: str,
-    make: Callable[..., source.FusedKernel],
+    what: _OfActivation,
     activation: str,
-    names: tuple[str, ...],
-    given: tuple[tuple[str, Any], ...],
-    zeros: str,
+    residual: bool,
+    given: tuple[tuple[str, Any], ...] = (),
+    zeros: str = "",
 ) -> _Matrices:
+    make, function, names = what
     entry, numbers = chosen_activation(function, activation, dict(given))
-    with_residual = "residual" in names
-    return _Matrices(
-        function, lambda kind: make(entry, kind, with_residual), numbers, names, "bias"
-    )
+    names = (*names, "residual") if residual else names
+    return _Matrices(function, lambda kind: make(entry, kind, residual), numbers, names, "bias")
 
 
 @functools.cache
@@ -537,61 +523,101 @@ def _columns_grid(columns: int, parts: int) -> tuple[tuple[int, int], tuple[int,
     return (-(-columns // wide), parts // high), (wide, high)
 
 
-def _eight(
-    function: str, make: Any, name: str, given: Any, mask: Any, out: Any, stream: Any
-) -> Any:
-    """Run a kernel over groups of eight elements and a byte of the mask."""
-    of = arrays.view(function, name, given)
-    bits = arrays.memory(function, "mask", mask)
-    wanted = ((of.size + 7) // 8,)
+def _eight(function: str, make: Any, names: tuple[str, ...], called: tuple[str, ...]) -> Remembered:
+    """Calls of a kernel over groups of eight elements and a byte of the mask.
+
+    The mask is the last of the arrays or of the results.
+    """
+    reads_mask = "mask" in names
+
+    def check(given: Sequence[Any], wanted: list[Any], _: Any, stream: Any) -> Checked:
+        like, name = given[0], names[0]
+        of = arrays.view(function, name, like)
+        length = ((of.size + 7) // 8,)
+        made: list[Made] = [(of, of.shape, ""), (of, length, "uint8")][: len(called)]
+        out, mask = wanted[0], given[-1] if reads_mask else wanted[-1]
+        outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
+        launch.check_together(function, {name: of, **outputs})
+        launch.check_outputs(function, outputs, [of], of.shape)
+        launch.check_without_gaps(function, {name: of, **outputs})
+        # What is written must not be read, too; the mask is written in the forward direction.
+        apart = outputs if reads_mask else {name: of, **outputs}
+        if mask is not None:
+            of_mask = _mask(function, mask, name, of)
+            for other, view in apart.items():
+                if arrays.overlaps(of_mask, view):
+                    raise ValueError(f"{function}: mask shares memory with {other}")
+        results = filled(like, wanted, made, stream)
+        target = arrays.view(function, "out", results[0])
+        of_mask = _mask(function, given[-1] if reads_mask else results[-1], name, of)
+        inputs, targets = ([of, of_mask], [target]) if reads_mask else ([of], [target, of_mask])
+        run = None
+        if of.size:
+            aligned = launch.is_aligned([of.pointer, target.pointer, of_mask.pointer])
+            grid, block = launch.elementwise_grid(length[0], of.device)
+            numbers = (of.size, int(aligned))
+            kernel = Launch(_of_kind(make, of.kind), grid, block, of.device, numbers)
+
+            def with_mask_last(
+                pointers: Sequence[int], numbers: Sequence[Any], stream: int
+            ) -> None:
+                given, mask, target = pointers
+                kernel((given, target, mask), numbers, stream)
+
+            run = with_mask_last if reads_mask else kernel
+        return Checked(inputs, results, targets, made, run)
+
+    return Remembered(check)
+
+
+def _mask(function: str, mask: Any, name: str, of: View) -> View:
+    """A view of the mask for an array. Raises if it does not fit."""
+    bits, wanted = arrays.memory(function, "mask", mask), ((of.size + 7) // 8,)
     if bits.dtype != "uint8":
         raise TypeError(f"{function}: mask must be of dtype uint8, got {bits.dtype}")
     if bits.shape != wanted or not arrays.without_gaps(wanted, bits.strides, 1):
         raise ValueError(f"{function}: mask must have shape {wanted} and no gaps, got {bits.shape}")
     if bits.device != of.device:
         raise ValueError(f"{function}: {name} is on GPU {of.device}, but mask on GPU {bits.device}")
-    outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
-    launch.check_together(function, {name: of, **outputs})
-    launch.check_outputs(function, outputs, [of], of.shape)
-    launch.check_without_gaps(function, {name: of, **outputs})
-    # What is written must not be read, too; the mask is written in the forward direction.
-    apart = {name: of, **outputs} if make is kernels.mask else outputs
-    of_mask = View(bits.pointer, wanted, (1,), INTEGERS["B"], of.device, of.stream)
-    for other, view in apart.items():
-        if arrays.overlaps(of_mask, view):
-            raise ValueError(f"{function}: mask shares memory with {other}")
-    result = launch.output(given, of, of.shape, out, stream)
-    target = arrays.view(function, "out", result)
-    if of.size:
-        aligned = of.pointer % 16 == 0 and target.pointer % 16 == 0
-        grid, block = launch.elementwise_grid((of.size + 7) // 8, of.device)
-        on = arrays.launch_stream([of, target], stream)
-        numbers = (of.size, int(aligned))
-        run = Launch(_of_kind(make, of.kind), grid, block, of.device, numbers)
-        run((of.pointer, target.pointer, bits.pointer), (), on)
-    return arrays.finished(given, result) if out is None else out
+    return View(bits.pointer, wanted, (1,), INTEGERS["B"], of.device, bits.stream, bits.writable)
 
 
-def _dropout(
-    function: str, make: Any, given: dict[str, Any], p: float, seed: int, out: Any, stream: Any
-) -> Any:
-    """Run a kernel of dropout on arrays of one shape."""
-    *integers, scale = dropout_numbers(function, p, seed)
-    views = {name: arrays.view(function, name, array) for name, array in given.items()}
-    like, of = next(iter(given.values())), next(iter(views.values()))
-    for name, other in views.items():
-        if other.shape != of.shape:
-            raise ValueError(f"{function}: {name} must have shape {of.shape}, got {other.shape}")
-    outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
-    launch.check_together(function, views | outputs)
-    launch.check_outputs(function, outputs, list(views.values()), of.shape)
-    launch.check_without_gaps(function, views | outputs)
-    result = launch.output(like, of, of.shape, out, stream)
-    target = arrays.view(function, "out", result)
-    if of.size:
-        operands = [*views.values(), target]
-        grid, block = launch.elementwise_grid(-(-of.size // 512) * 128, of.device)
-        on = arrays.launch_stream(operands, stream)
-        run = Launch(_of_kind(make, of.kind), grid, block, of.device, (of.size, *integers))
-        run([view.pointer for view in operands], (scale,), on)
-    return arrays.finished(like, result) if out is None else out
+_relu_mask = _eight("relu_mask", kernels.mask, ("x",), ("out", "mask"))
+_relu_mask_backward = _eight(
+    "relu_mask_backward", kernels.mask_backward, ("grad", "mask"), ("out",)
+)
+
+
+def _dropout(function: str, make: Any, names: tuple[str, ...]) -> Remembered:
+    """Calls of a kernel of dropout on arrays of one shape."""
+
+    def check(given: Sequence[Any], wanted: list[Any], _: Any, stream: Any) -> Checked:
+        pairs = zip(names, given, strict=True)
+        views = {name: arrays.view(function, name, array) for name, array in pairs}
+        like, of = given[0], views[names[0]]
+        for name, other in views.items():
+            if other.shape != of.shape:
+                raise ValueError(
+                    f"{function}: {name} must have shape {of.shape}, got {other.shape}"
+                )
+        (out,) = wanted
+        outputs = {} if out is None else {"out": arrays.view(function, "out", out)}
+        launch.check_together(function, views | outputs)
+        launch.check_outputs(function, outputs, list(views.values()), of.shape)
+        launch.check_without_gaps(function, views | outputs)
+        made: list[Made] = [(of, of.shape, "")]
+        results = filled(like, wanted, made, stream)
+        target = arrays.view(function, "out", results[0])
+        run = None
+        if of.size:
+            grid, block = launch.elementwise_grid(-(-of.size // 512) * 128, of.device)
+            run = Launch(_of_kind(make, of.kind), grid, block, of.device, (of.size,))
+        return Checked([*views.values()], results, [target], made, run)
+
+    return Remembered(check, rounds=False)
+
+
+_relu_dropout = _dropout("relu_dropout", kernels.relu_dropout, ("x",))
+_relu_dropout_backward = _dropout(
+    "relu_dropout_backward", kernels.relu_dropout_backward, ("grad", "x")
+)

@@ -415,26 +415,46 @@ def kernel({", ".join([*given, *numbers])}):
     return CudaKernel(f"{of.name}_columns{width}_{kind.name}", kind, source, arguments)
 
 
-def channels(of: fused.FusedKernel) -> CudaKernel:
+def channels(of: fused.FusedKernel, width: int) -> CudaKernel:
     """Arrays without gaps whose channels are a middle axis; a block takes a part of one channel.
 
-    Arguments: addresses as for ``columns``; elements before the axis, along it, and after it;
-    parameters. The grid is (channels, parts), a block THREADS threads.
+    ``width`` elements a thread at a time: 1, or those in 16 bytes, of which the elements after the
+    axis must be a multiple then, and addresses one of 16.
+
+    Arguments: addresses as for ``columns``; elements before the axis, along it, and after it, the
+    last two in groups of ``width``; parameters. The grid is (channels, parts), a block THREADS
+    threads at most.
     """
-    kind, inputs = of.kind, range(of.matrices)
+    kind, inputs, lanes = of.kind, range(of.matrices), range(width)
     matrices = [*(f"a{k}" for k in inputs), "o"]
     numbers = [f"p{k}" for k in range(of.parameters)]
-    size = kind.itemsize
-    work = [f"x{k} = load_one(a{k} + {size} * i, S)" for k in inputs]
-    work += _block_element(of, [f"x{k}" for k in inputs], "v", "_0")
-    work.append(f"store_one(o + {size} * i, y_0)")
-    if of.term:
-        work.append("sum_of_thread = T(sum_of_thread + term_0)")
+    size, bytes_at_once = kind.itemsize, kind.itemsize * width
+    load = "load_one" if width == 1 else "load_sixteen"
+    store = "store_one" if width == 1 else f"store_sixteen_{width}"
+
+    def group(u: int) -> tuple[list[str], list[str]]:
+        """What is loaded of a group of elements, and what is done with it."""
+        loads = [
+            f"j_{u} = j + {u} * threads",
+            f"i_{u} = {bytes_at_once} * ((j_{u} // after * channels + channel) * after"
+            f" + j_{u} % after)",
+            *(f"x{k}_{u} = {load}(a{k} + i_{u}, S)" for k in inputs),
+        ]
+        work = []
+        for lane in lanes:
+            element = "" if width == 1 else f"[{lane}]"
+            work += _block_element(of, [f"x{k}_{u}{element}" for k in inputs], "v", f"_{u}_{lane}")
+            if of.term:
+                work.append(f"t_{lane} = T(t_{lane} + term_{u}_{lane})")
+        stored = ", ".join(f"y_{u}_{lane}" for lane in lanes)
+        return loads, [*work, f"{store}(o + i_{u}, {stored})"]
+
+    many = [group(u) for u in range(IN_FLIGHT)]
     where = f"sums + {_sums_size(kind)} * (cuda.blockIdx.y * channels + channel)"
     reduction = [
         f"partial = cuda.shared.array({THREADS}, shared_float64)",
         "thread, threads = cuda.threadIdx.x, cuda.blockDim.x",
-        "t = float64(sum_of_thread)",
+        f"t = {' + '.join(f'float64(t_{lane})' for lane in lanes)}",
         *_reduced("a + b"),
         "if thread == 0:",
         f"    store_one({where}, T(t))",
@@ -446,16 +466,21 @@ def channels(of: fused.FusedKernel) -> CudaKernel:
 def kernel({", ".join([*given, *numbers])}):
     channel = cuda.blockIdx.x
     v = T({call(kind.load, f"load_one(vector + {size} * channel, S)")})
-    sum_of_thread = T(0)
+{_indented([f"t_{lane} = T(0)" for lane in lanes], 4)}
     j = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
-    while j < before * after:
-        i = (j // after * channels + channel) * after + j % after
-{_indented(work, 8)}
-        j += cuda.gridDim.y * cuda.blockDim.x
+    threads = cuda.gridDim.y * cuda.blockDim.x
+    count = before * after
+    while j + {IN_FLIGHT - 1} * threads < count:
+{_indented([line for loads, _ in many for line in loads], 8)}
+{_indented([line for _, work in many for line in work], 8)}
+        j += {IN_FLIGHT} * threads
+    while j < count:
+{_indented([*many[0][0], *many[0][1]], 8)}
+        j += threads
 {_indented(reduction if of.term else [], 4)}
 """
     arguments = ("int64",) * len(given) + (kind.compute,) * of.parameters
-    return CudaKernel(f"{of.name}_channels_{kind.name}", kind, source, arguments)
+    return CudaKernel(f"{of.name}_channels{width}_{kind.name}", kind, source, arguments)
 
 
 def _sums_size(kind: Kind) -> int:

@@ -22,7 +22,6 @@ __all__ = [
     "check_without_gaps",
     "elementwise_grid",
     "is_aligned",
-    "output",
     "rounded",
     "row_grid",
 ]
@@ -43,12 +42,16 @@ def check_together(function: str, views: dict[str, View]) -> None:
 
 
 def check_outputs(
-    function: str, outputs: dict[str, View], inputs: Sequence[View], shape: tuple[int, ...]
+    function: str,
+    outputs: dict[str, View],
+    inputs: Sequence[View],
+    shape: tuple[int, ...] | dict[str, tuple[int, ...]],
 ) -> None:
-    """Raises unless the outputs have this shape and can be written in any order."""
+    """Raises unless the outputs have this shape, or these, and can be written in any order."""
     for name, out in outputs.items():
-        if out.shape != shape:
-            raise ValueError(f"{function}: {name} must have shape {shape}, got {out.shape}")
+        must_be = shape[name] if isinstance(shape, dict) else shape
+        if out.shape != must_be:
+            raise ValueError(f"{function}: {name} must have shape {must_be}, got {out.shape}")
         if not out.writable:
             raise ValueError(f"{function}: {name} is read-only")
         steps = zip(out.shape, out.strides, strict=True)
@@ -69,14 +72,6 @@ def check_without_gaps(function: str, views: dict[str, View]) -> None:
     for name, view in views.items():
         if not view.contiguous:
             raise ValueError(f"{function}: {name} has gaps between its elements; copy it first")
-
-
-def output(like: Any, of: View, shape: tuple[int, ...], out: Any, stream: Any) -> Any:
-    """The output, made if it is not given."""
-    if out is not None:
-        return out
-    with arrays.allocating_on(like, stream):
-        return arrays.empty(like, of, shape)
 
 
 def rounded(parameters: Sequence[Any], kind: Kind) -> list[float]:
@@ -113,7 +108,7 @@ class Launch:
 
     def __call__(self, pointers: Sequence[int], parameters: Sequence[Any], stream: int) -> None:
         launcher = self._native
-        if launcher and launcher((*pointers, *self._numbers, *parameters), stream) == 0:
+        if launcher is not None and launcher(pointers, parameters, stream) == 0:
             return
         # Where the driver refuses, another device may be the current one, or this thread has none
         # yet: Numba knows what to do, and raises what is to be raised.
@@ -121,9 +116,8 @@ class Launch:
         if not self._tried:
             self._tried = True
             kernel = self._kernel
-            self._native = native.launcher(
-                kernel.compiled, self._grid, self._block, kernel.arguments
-            )
+            shape = (self._grid, self._block, kernel.arguments)
+            self._native = native.launcher(kernel.compiled, *shape, len(pointers), self._numbers)
 
     def _with_numba(self, pointers: Sequence[int], parameters: Sequence[Any], stream: int) -> None:
         from numba import cuda
@@ -176,19 +170,6 @@ class Elementwise:
             numbers = [n, *lengths[1:], *(step for steps in strides for step in steps)]
         grid, block = elementwise_grid(work, first.device)
         return Launch(kernel, grid, block, first.device, numbers)
-
-    def run(
-        self,
-        inputs: Sequence[View],
-        outputs: Sequence[View],
-        parameters: Sequence[float],
-        stream: int,
-    ) -> None:
-        """Run on arrays of one shape, dtype and device."""
-        operands = [*inputs, *outputs]
-        if operands[0].size:
-            pointers = [operand.pointer for operand in operands]
-            self.launch(operands, is_aligned(pointers))(pointers, parameters, stream)
 
 
 def is_aligned(pointers: Sequence[int]) -> bool:

@@ -21,7 +21,6 @@ from fastact.cuda.launch import (
     check_outputs,
     check_together,
     check_without_gaps,
-    output,
     row_grid,
 )
 from fastact.losses import elements
@@ -74,7 +73,7 @@ def _run(
     none, with_grad = reduction == "none", bool(suffix)
     divisor = elements.divisor_of(reduction, of.shape)
     with arrays.allocating_on(like, stream):
-        grad = output(like, of, of.shape, out, stream) if with_grad else None
+        grad = arrays.empty(like, of, of.shape) if with_grad and out is None else out
         value = arrays.empty(like, of, of.shape if none else ())
         targets_of = {} if grad is None else {"out": arrays.view(function, "out", grad)}
         check_together(function, views | targets_of)
@@ -97,7 +96,9 @@ def _run(
             by, _kept = _number(of.device, float(divisor))
             _reduce(of, sums, blocks[0], by, value, on)
     results = (value, grad) if suffix == "_with_grad" else (grad if with_grad else value,)
-    finished = [r if r is out and out is not None else arrays.finished(like, r) for r in results]
+    finished = [
+        r if r is out and out is not None else arrays.finished(like, r, stream) for r in results
+    ]
     return tuple(finished) if len(finished) > 1 else finished[0]
 
 
@@ -264,7 +265,7 @@ def _of_labels(
     with arrays.allocating_on(logits, stream):
         if gradient:
             out_is_new = out is None
-            out = output(logits, of, of.shape, out, stream)
+            out = arrays.empty(logits, of, of.shape) if out_is_new else out
             target = {"out": arrays.view(function, "out", out)}
             check_outputs(function, target, [] if out_is_new else [of], of.shape)
             views |= target
@@ -288,10 +289,10 @@ def _of_labels(
             launch([of.pointer, at, weights, grad, arrays.address(losses), divisor], (), on)
         if not none:
             _reduce(of, losses, rows, divisor, value, on)
-    finished = arrays.finished(logits, value)
+    finished = arrays.finished(logits, value, stream)
     if not gradient:
         return finished
-    return finished, arrays.finished(logits, out) if out_is_new else out
+    return finished, arrays.finished(logits, out, stream) if out_is_new else out
 
 
 def _of(function: str, name: str, given: Any, dtype: str, shape: tuple[int, ...], of: View) -> int:
