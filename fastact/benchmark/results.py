@@ -27,6 +27,7 @@ __all__ = [
     "Result",
     "Run",
     "UnusableError",
+    "dump",
     "machine_facts",
     "read_json",
     "read_runs",
@@ -120,10 +121,12 @@ def _cpu_model() -> str:
 
 
 def write_runs(path: Path, runs: list[Run]) -> None:
-    content = {"format": FORMAT, "version": VERSION, "runs": [_to_json(run) for run in runs]}
-    # A line for each case: readable, and small changes make small differences.
-    text = json.dumps(content, indent=1)
-    write(path, _join_lists(text).encode())
+    dump(path, {"format": FORMAT, "version": VERSION, "runs": [_to_json(run) for run in runs]})
+
+
+def dump(path: Path, content: dict[str, Any]) -> None:
+    """Lists of numbers on a line each: readable, and small changes make small differences."""
+    write(path, _join_lists(json.dumps(content, indent=1)).encode())
 
 
 def _join_lists(text: str) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "columns",
     "conditions",
     "elements",
+    "markdown_table",
     "print_run",
     "ratio_text",
 ]
@@ -137,6 +138,18 @@ def ratio_text(estimate: Estimate, interval: bool = True) -> str:
         for x in (estimate.value, estimate.low, estimate.high)
     )
     return f"{value} ({low}–{high})" if interval else value
+
+
+def markdown_table(rows: list[list[str]]) -> str:
+    """The first row is the head; the first column is text, the others are flushed right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    first, *others = widths
+    rule = "|" + "|".join(["-" * (first + 2), *("-" * (w + 1) + ":" for w in others)]) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def print_run(run: Run, console: Console) -> None:
