@@ -50,6 +50,8 @@ class Result:
     case: Case
     bytes_moved: int
     seconds: dict[str, list[float]]
+    #: How often the case was visited.
+    passes: int = 1
 
     def median(self, library: str = "fastact") -> float:
         """Seconds."""
@@ -86,6 +88,7 @@ class Run:
             if known.case == result.case:
                 for library, seconds in result.seconds.items():
                     known.seconds[library] += seconds
+                known.passes += result.passes
                 return
         self.results.append(result)
 
@@ -144,6 +147,7 @@ def _to_json(run: Run) -> dict[str, Any]:
             dataclasses.asdict(result.case)
             | {
                 "bytes_moved": result.bytes_moved,
+                "passes": result.passes,
                 "seconds": {k: [float(f"{s:.4g}") for s in v] for k, v in result.seconds.items()},
             }
             for result in run.results
@@ -196,7 +200,8 @@ def _run_from_json(content: dict[str, Any]) -> Run:
             0 < s < math.inf for times in seconds.values() for s in times
         ):
             raise ValueError(f"{case}: rounds must be positive seconds, as many for each library")
-        results.append(Result(case, int(entry["bytes_moved"]), seconds))
+        passes = int(entry.get("passes", 1))
+        results.append(Result(case, int(entry["bytes_moved"]), seconds, passes))
     copies = {int(n): float(b) for n, b in content["copy_bandwidth"].items()}
     return Run(dict(content["machine"]), content["started"], content["label"], results, copies)
 

@@ -21,6 +21,7 @@ __all__ = [
     "columns",
     "conditions",
     "elements",
+    "long_duration",
     "markdown_table",
     "print_run",
     "ratio_text",
@@ -130,6 +131,14 @@ def duration(seconds: float) -> str:
                 else f"{seconds / size:.0f} {unit}"
             )
     raise AssertionError
+
+
+def long_duration(seconds: float) -> str:
+    """For people who wait: "50 s", "3 min", "2 h 10 min"."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def ratio_text(estimate: Estimate, interval: bool = True) -> str:
