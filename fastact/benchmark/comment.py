@@ -6,7 +6,6 @@ any rights to store a file has to make do with.
 
 from __future__ import annotations
 
-import html
 import math
 import re
 
@@ -31,7 +30,7 @@ def markdown(trial: Trial) -> str:
         by_verdict.setdefault(judgement.verdict, []).append(judgement)
     parts = [MARK, f"## Performance: {_summary(by_verdict)}"]
     if trial.packages:
-        listed = ", ".join(f"{_plain(k)} {_plain(a)} / {_plain(b)}" for k, (a, b) in trial.packages.items())
+        listed = ", ".join(_code(f"{k} {a} / {b}") for k, (a, b) in trial.packages.items())
         parts.append(
             f"Base and head have different versions installed ({listed}): a difference may be theirs."
         )
@@ -45,18 +44,27 @@ def markdown(trial: Trial) -> str:
             parts.append(f"<details>{summary}\n\n{_table(listed_here, trial)}\n\n</details>")
     for title, names in (("New", trial.added), ("Gone", trial.gone)):
         if names:
-            parts.append(f"{title}: {', '.join(map(_plain, names[:LISTED]))}.")
+            parts.append(f"{title}: {', '.join(map(_code, names[:LISTED]))}.")
     if trial.excused:
-        reasons = [f"- {_plain(n)}: {_plain(why)}" for n, why in trial.excused.items()]
+        reasons = [f"- {_code(n)}: {_code(why)}" for n, why in trial.excused.items()]
         parts.append("Not measured:\n\n" + "\n".join(reasons[:LISTED]))
     parts += [_how_sure(trial, judgements), _repeat(trial)]
     return "\n\n".join(parts) + "\n"
 
 
 def _summary(by_verdict: dict[str, list[Judgement]]) -> str:
-    order = ["slower", "slower by time alone", "more instructions", "faster", "unchanged", "unclear"]
+    order = [
+        "slower",
+        "slower by time alone",
+        "more instructions",
+        "faster",
+        "unchanged",
+        "unclear",
+    ]
     counts = [f"{len(by_verdict[v])} {v}" for v in order if v in by_verdict]
-    return ", ".join(counts if any(v.startswith("slower") for v in by_verdict) else ["none slower", *counts])
+    return ", ".join(
+        counts if any(v.startswith("slower") for v in by_verdict) else ["none slower", *counts]
+    )
 
 
 def _table(judgements: list[Judgement], trial: Trial) -> str:
@@ -66,7 +74,7 @@ def _table(judgements: list[Judgement], trial: Trial) -> str:
         rows[0].insert(3, "instructions")
     for j in judgements[:LISTED]:
         row = [
-            _plain(j.case.name),
+            _code(j.case.name),
             j.verdict,
             _ratio(j.time),
             f"{_odds(j.evidence)} of {_odds(j.needed)}" if j.evidence > 1 else "",
@@ -136,10 +144,9 @@ def _how_sure(trial: Trial, judgements: list[Judgement]) -> str:
 
 def _repeat(trial: Trial) -> str:
     command = f"fastact compare --base {trial.base[:12]} --head {trial.head[:12]} -- "
-    return f"To repeat it: `{_plain(command + trial.settings.command)}`"
+    return f"To repeat it: {_code(command + trial.settings.command)}"
 
 
-def _plain(text: str) -> str:
+def _code(text: str) -> str:
     """Without what Markdown or HTML would make of it: names come from anybody's pull request."""
-    text = html.escape(re.sub(r"\s+", " ", text), quote=False)
-    return re.sub(r"([\\`*_{}\[\]|@#])", r"\\\1", text)
+    return "`" + re.sub(r"[`\s]+", " ", text).strip().replace("|", r"\|") + "`"

@@ -31,6 +31,7 @@ __all__ = [
     "machine_facts",
     "read_json",
     "read_runs",
+    "runs_from_file",
     "write",
     "write_runs",
 ]
@@ -157,7 +158,10 @@ def _to_json(run: Run) -> dict[str, Any]:
 
 def read_runs(path: Path) -> list[Run]:
     """The runs in a file that ``fastact bench --json`` wrote."""
-    content = read_json(path)
+    return runs_from_file(read_json(path), path)
+
+
+def runs_from_file(content: Any, path: Path) -> list[Run]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UnusableError(f"{path}: not written by fastact bench")
     return runs_from_json(content, path)

@@ -125,7 +125,9 @@ def checkout(repository: Path, workspace: Path, name: str, commit: str) -> Side:
         _git(directory, "clean", "--quiet", "--force", "-d")
     else:
         _git(repository, "worktree", "prune")
-        _git(repository, "worktree", "add", "--quiet", "--force", "--detach", str(directory), commit)
+        _git(
+            repository, "worktree", "add", "--quiet", "--force", "--detach", str(directory), commit
+        )
     return Side(name, commit, directory)
 
 

@@ -1,4 +1,4 @@
-"""The regression gate: are these cases slower than they were, beyond what noise explains?
+"""A stored baseline: are these cases slower than they were, beyond what noise explains?
 
 Compared are ratios, the baseline's time divided by ours in the same run, so that a slower machine
 does not count. Noise on a shared machine goes in one direction, and not by one factor: a neighbour
@@ -27,10 +27,20 @@ from pathlib import Path
 from typing import Any
 
 from fastact.benchmark.results import FORMAT, Run, UnusableError, read_json, runs_from_json
-from fastact.benchmark.table import markdown_table, ratio_text
+from fastact.benchmark.table import duration, markdown_table, ratio_text
 from fastact.benchmark.timing import Estimate
 
-__all__ = ["Change", "Comparison", "Side", "Times", "compare", "load", "markdown"]
+__all__ = [
+    "Change",
+    "Comparison",
+    "Side",
+    "Times",
+    "compare",
+    "is_pytest_benchmark",
+    "listing",
+    "load",
+    "markdown",
+]
 
 #: What ratios depend on beside the code: where it differs, a difference is no regression.
 CONDITIONS = ["CPU", "threads", "numpy"]
@@ -49,6 +59,10 @@ class Times:
         # After a pause the question is not how fast a call can be, but how fast it is.
         floor = median if gap != "none" else min(seconds)
         return cls(floor, median)
+
+
+#: Stands for the baseline's times where there is none.
+SECOND = Times(1.0, 1.0)
 
 
 @dataclasses.dataclass
@@ -153,7 +167,7 @@ def _sides(path: Path, baseline: str) -> Iterator[Side]:
     if isinstance(content, dict) and content.get("format") == FORMAT:
         for run in runs_from_json(content, path):
             yield _from_run(run, path, baseline)
-    elif isinstance(content, dict) and isinstance(content.get("benchmarks"), list):
+    elif is_pytest_benchmark(content):
         yield _from_pytest_benchmark(content, path, baseline)
     else:
         raise UnusableError(f"{path}: neither of fastact bench nor of pytest-benchmark")
@@ -175,44 +189,64 @@ def _from_run(run: Run, path: Path, baseline: str) -> Side:
     return Side({key: run.machine[key] for key in CONDITIONS if key in run.machine}, times)
 
 
+def is_pytest_benchmark(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("benchmarks"), list)
+
+
 def _from_pytest_benchmark(content: dict[str, Any], path: Path, baseline: str) -> Side:
     try:
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for benchmark in content["benchmarks"]:
-            groups.setdefault(benchmark["group"] or "", []).append(benchmark)
-        times = {case: [pair] for g in groups.values() for case, pair in _pairs(g, baseline)}
+        found = list(_benchmarks(content, baseline))
+        # Without any baseline, times are compared as they are: on equal machines only.
+        paired = any(theirs for _, _, theirs in found)
+        times = {
+            name: [(ours, theirs or SECOND)] for name, ours, theirs in found if theirs or not paired
+        }
         machine = content.get("machine_info", {})
         facts = machine.get("fastact")
         cpu = machine.get("cpu", {})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableError(f"{path}: damaged: {type(error).__name__}: {error}") from None
     if not times:
-        raise UnusableError(
-            f"{path}: no benchmark is in a group with one of the baseline {baseline!r}; "
-            "--baseline names another, and docs/benchmarks.md shows how to group"
-        )
+        raise UnusableError(f"{path}: there is no benchmark in it")
     if facts is None:
         facts = {"CPU": str(cpu.get("brand_raw")), "threads": str(cpu.get("count"))}
-    return Side({key: facts[key] for key in CONDITIONS if key in facts}, times)
+    conditions = {key: facts[key] for key in CONDITIONS if key in facts}
+    return Side(conditions | {"baseline": baseline if paired else "none"}, times)
 
 
-def _pairs(group: list[dict[str, Any]], baseline: str) -> Iterator[tuple[str, tuple[Times, Times]]]:
-    """Each benchmark of a group, its times beside the baseline's."""
-    theirs = [b for b in group if baseline in (b.get("params") or {}).values()]
-    if len(theirs) != 1:
-        return
-    for benchmark in group:
-        if benchmark is not theirs[0]:
-            yield benchmark["fullname"], (_times(benchmark), _times(theirs[0]))
+def _benchmarks(
+    content: dict[str, Any], baseline: str
+) -> Iterator[tuple[str, Times, Times | None]]:
+    """Name and times of each benchmark, and of the baseline in its group if there is one."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for benchmark in content["benchmarks"]:
+        groups.setdefault(benchmark["group"] or "", []).append(benchmark)
+    for group in groups.values():
+        theirs = [b for b in group if baseline in (b.get("params") or {}).values()]
+        for benchmark in group:
+            if len(theirs) != 1:
+                yield benchmark["fullname"], _times(benchmark), None
+            elif benchmark is not theirs[0]:
+                yield benchmark["fullname"], _times(benchmark), _times(theirs[0])
 
 
 def _times(benchmark: dict[str, Any]) -> Times:
-    # Ours were measured in turns, which pytest-benchmark's own times are not.
-    stats = benchmark["extra_info"].get("in_turns") or benchmark["stats"]
+    stats = benchmark["stats"]
     floor, median = float(stats["min"]), float(stats["median"])
     if not 0 < floor <= median < math.inf:
         raise ValueError(f"{benchmark['fullname']}: times must be positive and in order")
     return Times(floor, median)
+
+
+def listing(content: dict[str, Any], path: Path, baseline: str) -> str:
+    """A file of pytest-benchmark's as a Markdown table."""
+    side = _from_pytest_benchmark(content, path, baseline)
+    paired = side.conditions["baseline"] != "none"
+    rows = [["benchmark", "shortest", "median", *([f"× {baseline}"] if paired else [])]]
+    for name, [(ours, theirs)] in side.times.items():
+        row = [name, duration(ours.floor), duration(ours.median)]
+        rows.append(row + ([f"{theirs.floor / ours.floor:.2f}"] if paired else []))
+    return markdown_table(rows)
 
 
 # --- the report -----------------------------------------------------------------------------------

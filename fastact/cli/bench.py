@@ -148,7 +148,9 @@ def _begin(options: argparse.Namespace, steps: list[Case]) -> tuple[Run, int]:
     if not options.json:
         raise ValueError("--resume needs the --json FILE of the command that was interrupted")
     if not _unfinished(options).exists():
-        raise ValueError(f"--resume: there is no {_unfinished(options)}, so nothing was interrupted")
+        raise ValueError(
+            f"--resume: there is no {_unfinished(options)}, so nothing was interrupted"
+        )
     (run,) = read_runs(_unfinished(options))
     if run.machine != machine_facts():
         raise ValueError("--resume: machine, threads or versions are not those of before")
