@@ -378,8 +378,9 @@ def _gate(names: list[str]) -> list[Case]:
     return [case for case in _smoke(names) if case.name == "relu"] + kinds
 
 
-#: gate: what a pull request is judged by. smoke: every function, a minute or two in all. default: each function at every size. full: every
-#: dtype, too, and calls after a pause or a matrix product; hours for the whole catalogue.
+#: gate: what a pull request is judged by. smoke: every function, a minute or two in all. default:
+#: each function at every size. full: every dtype, too, and calls after a pause or a matrix product;
+#: hours for the whole catalogue.
 PROFILES = {"gate": _gate, "smoke": _smoke, "default": select, "full": _full}
 
 

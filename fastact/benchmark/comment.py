@@ -32,7 +32,8 @@ def markdown(trial: Trial) -> str:
     if trial.packages:
         listed = ", ".join(_code(f"{k} {a} / {b}") for k, (a, b) in trial.packages.items())
         parts.append(
-            f"Base and head have different versions installed ({listed}): a difference may be theirs."
+            f"Base and head have different versions installed ({listed}): a difference may be "
+            "theirs."
         )
     changed = [j for j in judgements if j.verdict not in ("unchanged", "unclear")]
     if changed:
@@ -135,10 +136,10 @@ def _how_sure(trial: Trial, judgements: list[Judgement]) -> str:
         f"Measured in turns, in {most} pairs of processes and {trial.seconds / 60:.1f} minutes. "
         f"*Slower* means that time grew by more than {limits.tolerance - 1:.1%}"
         f"{' (or a limit of the case)' if trial.settings.cases else ''}; the probability of one "
-        f"wrong such verdict or more is at most {trial.settings.error_rate:.1%} in a run. Evidence: "
-        "if a case were not slower, such luck would be had once in so many runs. *Unchanged*: not "
-        f"slower by {limits.threshold - 1:.1%}, wrong once in 100. *Unclear*: neither was proven in "
-        f"the time there was. Intervals hold with 95 % each. {counted}"
+        f"wrong such verdict or more is at most {trial.settings.error_rate:.1%} in a run. "
+        "Evidence: if a case were not slower, such luck would be had once in so many runs. "
+        f"*Unchanged*: not slower by {limits.threshold - 1:.1%}, wrong once in 100. *Unclear*: "
+        f"neither was proven in the time there was. Intervals hold with 95 % each. {counted}"
     )
 
 

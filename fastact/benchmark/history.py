@@ -1,16 +1,17 @@
 """How cases went from commit to commit, and where they changed.
 
-Change points are found by E-divisive: a series is split where the two parts' *distributions* differ
-most by their energy distance, if shuffled copies of the series hardly ever have so good a split; and
-the parts are split again. Distributions, because on shared machines a series often has two levels
-between which it jumps at random, and medians then jump, too. What is found counts if it is as large
-as somebody would care for: the shift is the median of the differences between a value after and a
-value before (Hodges and Lehmann's), which neither outliers nor two levels move.
+Change points are found by E-divisive: a series is split where the two parts' *distributions*
+differ most by their energy distance, if shuffled copies of the series hardly ever have so good a
+split; and the parts are split again. Distributions, because on shared machines a series often has
+two levels between which it jumps at random, and medians then jump, too. What is found counts if it
+is as large as somebody would care for: the shift is the median of the differences between a value
+after and a value before (Hodges and Lehmann's), which neither outliers nor two levels move. A
+level that is left again after a few commits is found while it is new, but not among many others
+later.
 
-Matteson and James, A nonparametric approach for multiple change point analysis of multivariate data,
-2014, arXiv:1306.4933. A level that is left again after a few commits is found while it is new, but
-not among many others later. The method is used on benchmarks by MongoDB (Daly et al., 2020, arXiv:2003.00584) and by
-Apache Otava, whose many dependencies are not needed for this.
+Matteson and James, A nonparametric approach for multiple change point analysis of multivariate
+data, 2014, arXiv:1306.4933. The method is used on benchmarks by MongoDB (Daly et al., 2020,
+arXiv:2003.00584) and by Apache Otava, whose many dependencies are not needed for this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``pytest --benchmark-turns=N``: pytest-benchmark's cases in turns, a b c a b c instead of a a b b c c.
+"""``pytest --benchmark-turns=N``: pytest-benchmark's cases in turns, a b a b instead of a a b b.
 
 A machine that is slow for some seconds then slows down a part of every case, and not all of one's
 rounds. Load it with ``-p fastact.benchmark.pytest_turns``, or in a conftest.py:

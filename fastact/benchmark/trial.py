@@ -9,8 +9,8 @@ bets run over them (``sequential``):
   slower, and is visited no more. So a slowdown of ``threshold`` is missed that often at most.
 
 The second measure is the number of instructions, which does not depend on who else uses the
-machine, and which is blind to what memory, caches and branches cost. Instructions alone never fail a
-run. They say where to look: cases with more of them share half of the error rate and so are proven
+machine, and which is blind to what memory, caches and branches cost. Instructions alone never fail
+a run. They say where to look: cases with more of them share half of the error rate and so are proven
 slower soonest, while time alone, with instructions as they were, has a tenth of it and needs more
 passes.
 """

@@ -1,8 +1,8 @@
 """Measure activations on this machine beside NumPy's idioms and PyTorch, in turns.
 
 Without a NAME every function is measured, at a few sizes; with one or several, at every size. Says
-how long it will take. What Ctrl-C interrupts is kept beside the file of --json, and the same command
-with --resume goes on.
+how long it will take. What Ctrl-C interrupts is kept beside the file of --json, and the same
+command with --resume goes on.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile",
         choices=["gate", "smoke", "default", "full"],
-        help="a set of cases: gate is one of every kind of kernel; smoke is a few of every function; default is every size; full adds "
-        "dtypes and gaps (default if there is a NAME, else smoke)",
+        help="a set of cases: gate is one of every kind of kernel; smoke is a few of every function; "
+        "default is every size; full adds dtypes and gaps (default if there is a NAME, else smoke)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads (what the machine has)")
     parser.add_argument("--seconds", type=float, help="time for each case, about (0.8)")
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, LookupError) as error:
         print(f"fastact bench: {error.args[0]}", file=sys.stderr)
         return 2
-    from fastact.benchmark.results import Run, write_runs
+    from fastact.benchmark.results import write_runs
     from fastact.benchmark.table import print_run
 
     steps = cases * options.passes

@@ -1,7 +1,7 @@
 """Show a file that ``fastact bench``, ``fastact compare`` or pytest-benchmark wrote.
 
-Of ``fastact bench --json`` its last run, and with --html how cases went from run to run and where they
-changed; of ``fastact compare --json`` the verdicts, as Markdown; of ``pytest --benchmark-json`` the
+Of ``fastact bench --json`` its last run, and with --html how cases went from run to run and where
+they changed; of ``fastact compare --json`` the verdicts, as Markdown; of ``pytest --benchmark-json`` the
 times, and ratios to the baseline of each group.
 """
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--baseline",
         default="numpy",
         metavar="NAME",
-        help="in a file of pytest-benchmark, the parameter that the others are compared with (numpy)",
+        help="of pytest-benchmark's files: the parameter that others are compared with (numpy)",
     )
     add_outputs(parser)
 

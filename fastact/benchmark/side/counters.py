@@ -18,11 +18,12 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 MACHINE = platform.machine().lower()
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """This machine does not count in that way; the message says why."""
 
 
@@ -30,13 +31,13 @@ class PerfEvent:
     """One of Linux' counters for this thread; without arguments: instructions in user mode."""
 
     name = "hardware"
-    _SYSCALL = {"x86_64": 298, "amd64": 298, "aarch64": 241, "arm64": 241}
+    _SYSCALL: ClassVar = {"x86_64": 298, "amd64": 298, "aarch64": 241, "arm64": 241}
     _ENABLE, _DISABLE, _RESET = 0x2400, 0x2401, 0x2403
 
     def __init__(self, kind: int = 0, event: int = 1) -> None:
         """By default PERF_TYPE_HARDWARE and PERF_COUNT_HW_INSTRUCTIONS."""
         if sys.platform != "linux" or MACHINE not in self._SYSCALL:
-            raise Unavailable("perf_event_open is Linux'")
+            raise UnavailableError("perf_event_open is Linux'")
         # struct perf_event_attr: type, size, config, period, sample_type, read_format, flags.
         disabled, pinned, exclude_kernel, exclude_hypervisor = 1 << 0, 1 << 2, 1 << 5, 1 << 6
         flags = disabled | pinned | exclude_kernel | exclude_hypervisor
@@ -47,7 +48,7 @@ class PerfEvent:
             self._SYSCALL[MACHINE], attributes, this_thread, any_cpu, no_group, close_on_exec
         )
         if self._file < 0:
-            raise Unavailable(f"perf_event_open: {os.strerror(ctypes.get_errno())}")
+            raise UnavailableError(f"perf_event_open: {os.strerror(ctypes.get_errno())}")
         self._ioctl = libc.ioctl
 
     def count(self, run: Callable[[], object]) -> int:
@@ -57,7 +58,7 @@ class PerfEvent:
         self._ioctl(self._file, self._DISABLE, 0)
         counted = os.read(self._file, 8)
         if len(counted) < 8:
-            raise Unavailable("the counter is in use")
+            raise UnavailableError("the counter is in use")
         return struct.unpack("Q", counted)[0]
 
 
@@ -82,17 +83,17 @@ class Callgrind:
 
     def __init__(self) -> None:
         if sys.platform != "linux" or MACHINE not in ("x86_64", "amd64"):
-            raise Unavailable("Valgrind is asked on Linux and x86-64 only")
+            raise UnavailableError("Valgrind is asked on Linux and x86-64 only")
         self._output = os.environ.get(self.OUTPUT, "")
         if not self._output:
-            raise Unavailable("not run by Valgrind")
+            raise UnavailableError("not run by Valgrind")
         protection = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
         self._memory = mmap.mmap(-1, mmap.PAGESIZE, prot=protection)
         self._memory.write(self._CODE)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._function = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p)(address)
         if not self._request(self._RUNNING_ON_VALGRIND):
-            raise Unavailable("not run by Valgrind")
+            raise UnavailableError("not run by Valgrind")
         self._dumps = 0
 
     def _request(self, code: int) -> int:
@@ -110,7 +111,7 @@ class Callgrind:
         found = re.search(r"^(?:totals|summary): (\d+)", dump.read_text(), re.MULTILINE)
         dump.unlink()
         if found is None:
-            raise Unavailable("Valgrind wrote no total")
+            raise UnavailableError("Valgrind wrote no total")
         return int(found.group(1))
 
 
@@ -127,6 +128,6 @@ def find() -> PerfEvent | Callgrind | Nothing:
     for counter in (Callgrind, PerfEvent):
         try:
             return counter()
-        except (Unavailable, OSError):
+        except (UnavailableError, OSError):
             pass
     return Nothing()
