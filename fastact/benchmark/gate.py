@@ -19,8 +19,8 @@ from fastact.benchmark.trial import Case, Trial, judge
 
 __all__ = ["run"]
 
-#: Seconds of a visit to a case: some forty turns of a millisecond on each side.
-VISIT_SECONDS = 0.12
+#: The part of the time that counting instructions may take.
+COUNTING = 0.3
 
 #: For counting: one thread, and nothing that differs from process to process.
 _ALONE = {
@@ -66,7 +66,12 @@ def run(
                 lockstep.calls_for(pair, "head")
     if not trial.cases:
         raise UnusableError(f"no benchmark could be measured: {trial.excused}")
-    _count(trial, sides, command, plugin, calls, report)
+    try:
+        _count(trial, sides, command, plugin, calls, report)
+    except UnusableError as error:
+        if trial.settings.counter != "auto":
+            raise
+        report(f"instructions are not known: {error}")
     for number in range(1, trial.settings.passes + 1):
         unclear = [j.case.name for j in judge(trial) if not j.clear]
         trial.seconds = time.monotonic() - start
@@ -76,7 +81,7 @@ def run(
         with lockstep.Pair(sides, command, plugin) as pair:
             for name, excuse in pair.go_through(unclear):
                 if not excuse:
-                    logarithm, seconds = lockstep.rounds(pair, calls[name], VISIT_SECONDS)
+                    logarithm, seconds = lockstep.rounds(pair, calls[name])
                     trial.cases[name].logarithms.append(logarithm)
                     trial.cases[name].seconds.append(seconds)
     trial.seconds = time.monotonic() - start
@@ -144,6 +149,10 @@ def _count(
 
 
 def _count_in(trial: Trial, pair: lockstep.Pair, calls: dict[str, int]) -> None:
+    """Case by case, as far as the time suffices."""
+    end = time.monotonic() + COUNTING * 60 * trial.settings.minutes
     for name, excuse in pair.go_through(list(trial.cases)):
+        if trial.settings.minutes and time.monotonic() > end:
+            break
         if not excuse and pair.counter != "none":
             trial.cases[name].instructions = lockstep.count(pair, calls[name])

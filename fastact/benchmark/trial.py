@@ -10,9 +10,9 @@ bets run over them (``sequential``):
 
 The second measure is the number of instructions, which does not depend on who else uses the
 machine, and which is blind to what memory, caches and branches cost. Instructions alone never fail
-a run. They say where to look: cases with more of them share half of the error rate and so are proven
-slower soonest, while time alone, with instructions as they were, has a tenth of it and needs more
-passes.
+a run. They say where to look: cases with more of them share half of the error rate and so are
+proven slower soonest, while time alone, with instructions as they were, has a tenth of it and
+needs more passes.
 """
 
 from __future__ import annotations

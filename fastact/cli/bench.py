@@ -43,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile",
         choices=["gate", "smoke", "default", "full"],
-        help="a set of cases: gate is one of every kind of kernel; smoke is a few of every function; "
-        "default is every size; full adds dtypes and gaps (default if there is a NAME, else smoke)",
+        help="a set of cases: gate is one of every kind of kernel; smoke is a few of every "
+        "function; default is every size; full adds dtypes and gaps (default if there is a NAME, "
+        "else smoke)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads (what the machine has)")
     parser.add_argument("--seconds", type=float, help="time for each case, about (0.8)")

@@ -1,10 +1,10 @@
 """Is head slower than base? The regression gate for continuous integration.
 
 With --base, two commits are checked out and measured in turns: ``fastact compare --base main`` for
-the working tree beside main, ``fastact compare --base v1 --head v2 -- pytest bench -k relu`` for two
-commits and benchmarks of one's choice. The command is anything that runs pytest with
-pytest-benchmark; by default it is that of [tool.fastact.gate] in pyproject.toml, else ``pytest
-bench``. Without --base, BASE and NEW are JSON files by ``fastact bench`` or pytest-benchmark, or
+the working tree beside main, ``fastact compare --base v1 --head v2 -- pytest bench -k relu`` for
+two commits and benchmarks of one's choice. The command is anything that runs pytest with pytest-
+benchmark; by default it is that of [tool.fastact.gate] in pyproject.toml, else ``pytest bench``.
+Without --base, BASE and NEW are JSON files by ``fastact bench`` or pytest-benchmark, or
 directories of them. Prints Markdown. Exit status 0: nothing is slower; 1: something is; 2: that
 cannot be told.
 """

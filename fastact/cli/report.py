@@ -1,8 +1,8 @@
 """Show a file that ``fastact bench``, ``fastact compare`` or pytest-benchmark wrote.
 
 Of ``fastact bench --json`` its last run, and with --html how cases went from run to run and where
-they changed; of ``fastact compare --json`` the verdicts, as Markdown; of ``pytest --benchmark-json`` the
-times, and ratios to the baseline of each group.
+they changed; of ``fastact compare --json`` the verdicts, as Markdown; of ``pytest --benchmark-
+json`` the times, and ratios to the baseline of each group.
 """
 
 from __future__ import annotations

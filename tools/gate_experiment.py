@@ -1,0 +1,241 @@
+"""What the gate finds, and how often it is wrong: blind, with rules that were fixed beforehand.
+
+    python tools/gate_experiment.py run results --repetitions 20
+    python tools/gate_experiment.py run results --repetitions 20 --neighbour
+    python tools/gate_experiment.py count results
+    python tools/gate_experiment.py summary results
+
+A repetition compares two commits of a copy of this repository: equal ones, or one with slowdowns by
+5 % or 10 % planted in 3 of 12 cases. Which ones is drawn by lot and written to a file that is read
+by the summary only. A planted case has its function work on so many more elements, which makes it
+slower by a known factor (``count`` checks it by instructions), in memory that is larger by the same.
+The rules:
+
+- A planted case is found if the gate's verdict on it is "slower" or "slower by time alone".
+- A false alarm is a run that fails because of a case that was not planted.
+- What the gate calls unclear is not found.
+
+Finished repetitions are kept, and the same command goes on after them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import itertools
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastact.benchmark.results import read_json
+from fastact.benchmark.trial import from_json, judge
+
+ROOT = Path(__file__).parents[1]
+FUNCTIONS = ["relu-out", "leaky_relu-backward", "gelu-out"]
+SIZES = [10_000, 100_000, 1_000_000, 10_000_000]
+CASES = [f"{function}-float32-{n}" for n in SIZES for function in FUNCTIONS]
+#: Percent.
+SLOWDOWNS = [0, 5, 10]
+PLANTED_CASES = 3
+#: Appended to head's bench/conftest.py.
+PLANT = """
+
+# --- planted --------------------------------------------------------------------------------------
+import dataclasses  # noqa: E402
+
+_ELEMENTS = {elements}
+_contest = timing.contest
+
+
+def _planted(case, libraries):
+    return _contest(dataclasses.replace(case, n=_ELEMENTS.get(str(case), case.n)), libraries)
+
+
+timing.contest = _planted
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "count", "summary"):
+        command = commands.add_parser(name)
+        command.add_argument("directory", type=Path)
+        if name == "run":
+            command.add_argument(
+                "--repetitions", type=int, default=20, help="of each slowdown (20)"
+            )
+            command.add_argument("--neighbour", action="store_true", help="burn a core at times")
+            command.add_argument("--slowdowns", default="0,5,10", help="percent (0,5,10)")
+            command.add_argument("--sizes", default="", help="elements; all if not given")
+            command.add_argument("--minutes", type=float, default=5.0, help="for a run (5)")
+    options = parser.parse_args()
+    options.directory.mkdir(parents=True, exist_ok=True)
+    if options.command == "run":
+        run(options)
+    elif options.command == "count":
+        count(options.directory)
+    print(summary(options.directory), end="")
+    return 0
+
+
+# --- repetitions ----------------------------------------------------------------------------------
+
+
+def run(options: argparse.Namespace) -> None:
+    copy = repository(options.directory)
+    slowdowns = [int(text) for text in options.slowdowns.split(",")]
+    sizes = [int(text) for text in options.sizes.split(",")] if options.sizes else SIZES
+    cases = [case for case in CASES if int(case.rpartition("-")[2]) in sizes]
+    # Equal commits twice as often: false alarms are rarer than misses.
+    wanted = [s for s in slowdowns for _ in range(2 if s == 0 else 1)]
+    kind = "neighbour" if options.neighbour else "quiet"
+    for number, percent in itertools.product(range(options.repetitions), wanted):
+        if percent == 0 and len(wanted) > len(slowdowns):
+            names = [f"{kind}-0-{2 * number}", f"{kind}-0-{2 * number + 1}"]
+        else:
+            names = [f"{kind}-{percent}-{number}"]
+        left = [n for n in names if not (options.directory / f"{n}.json").exists()]
+        if not left:
+            continue
+        with neighbour() if options.neighbour else contextlib.nullcontext():
+            started = time.monotonic()
+            repeat(options.directory, copy, left[0], percent, cases, options.minutes)
+            print(f"{left[0]}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def repository(directory: Path) -> Path:
+    """A copy of this one, where commits may be made."""
+    copy = directory / "repository"
+    if not copy.exists():
+        git(directory, "clone", "--quiet", str(ROOT), str(copy.absolute()))
+    return copy
+
+
+def repeat(
+    directory: Path, copy: Path, name: str, percent: int, cases: list[str], minutes: float
+) -> None:
+    lot = random.SystemRandom()
+    planted = sorted(lot.sample(cases, PLANTED_CASES)) if percent else []
+    base = git(copy, "rev-parse", "origin/HEAD")
+    head = plant(copy, base, planted, percent)
+    result = directory / f"{name}.running"
+    done = compare(copy, base, head, result, cases, minutes)
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr)
+    (directory / f"{name}.planted").write_text(json.dumps(planted))
+    result.rename(directory / f"{name}.json")
+
+
+def plant(copy: Path, base: str, planted: list[str], percent: int) -> str:
+    """A commit after base; without anything planted it differs by nothing that is run."""
+    git(copy, "checkout", "--quiet", "--force", "--detach", base)
+    elements = {}
+    for case in planted:
+        n = int(case.rpartition("-")[2])
+        # Whole vectors, as there are without it.
+        elements[case] = round(n * (1 + percent / 100) / 64) * 64
+    file = copy / "bench/conftest.py"
+    file.write_text(file.read_text() + PLANT.format(elements=elements))
+    git(copy, "commit", "--quiet", "--all", "--message", "Head")
+    return git(copy, "rev-parse", "HEAD")
+
+
+def compare(
+    copy: Path, base: str, head: str, result: Path, cases: list[str], minutes: float
+) -> subprocess.CompletedProcess[str]:
+    tests = [f"bench/test_activations.py::test_activation[{case}-fastact]" for case in cases]
+    command = [sys.executable, "-m", "fastact", "compare", "--base", base, "--head", head]
+    command += ["--no-install", "--workspace", str((result.parent / "sides").absolute())]
+    command += ["--json", str(result.absolute()), "--minutes", str(minutes)]
+    command += ["--", "pytest", *tests, "--profile", "default"]
+    return subprocess.run(command, cwd=copy, capture_output=True, text=True)
+
+
+def git(directory: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=experiment", "-c", "user.email=experiment@example.org"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=directory, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def neighbour() -> Iterator[None]:
+    """A process that burns a core in intervals of two seconds on average, with such pauses."""
+    program = (
+        "import random, time\n"
+        "while True:\n"
+        "    end = time.monotonic() + random.expovariate(1 / 2)\n"
+        "    while time.monotonic() < end: pass\n"
+        "    time.sleep(random.expovariate(1 / 2))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- instructions ---------------------------------------------------------------------------------
+
+
+def count(directory: Path) -> None:
+    """Each case planted, and counted: a run of no pass."""
+    copy = repository(directory)
+    base = git(copy, "rev-parse", "origin/HEAD")
+    for percent in SLOWDOWNS[1:]:
+        head = plant(copy, base, CASES, percent)
+        result = directory / f"counted-{percent}"
+        done = compare(copy, base, head, result, CASES, minutes=0)
+        if done.returncode != 0:
+            raise SystemExit(done.stderr)
+
+
+# --- the summary ----------------------------------------------------------------------------------
+
+
+def summary(directory: Path) -> str:
+    lines = []
+    for percent in SLOWDOWNS[1:]:
+        file = directory / f"counted-{percent}"
+        if file.exists():
+            trial = from_json(read_json(file), file)
+            ratios = {short(n): case.instruction_ratio for n, case in trial.cases.items()}
+            listed = ", ".join(f"{n} {r:.4f}" for n, r in ratios.items() if r is not None)
+            lines.append(f"{percent} % planted, instructions by {trial.counter}: {listed}")
+    found: dict[tuple[str, str, str], list[bool]] = collections.defaultdict(list)
+    alarms: dict[tuple[str, str], list[bool]] = collections.defaultdict(list)
+    minutes: dict[str, list[float]] = collections.defaultdict(list)
+    for file in sorted(directory.glob("*-*-*.json")):
+        kind, percent_text, _ = file.stem.split("-")
+        trial = from_json(read_json(file), file)
+        planted = json.loads(file.with_suffix(".planted").read_text())
+        failing = {short(j.case.name) for j in judge(trial) if j.fails}
+        for case in planted:
+            found[kind, percent_text, case].append(case in failing)
+        alarms[kind, percent_text].append(bool(failing - set(planted)))
+        minutes[kind].append(trial.seconds / 60)
+    for (kind, percent_text), runs in sorted(alarms.items()):
+        lines.append(f"{kind}, {percent_text} %: false alarms in {sum(runs)} of {len(runs)} runs")
+        for case in CASES:
+            hits = found.get((kind, percent_text, case))
+            if hits:
+                lines.append(f"    {case}: found {sum(hits)} of {len(hits)}")
+    for kind, taken in minutes.items():
+        lines.append(f"{kind}: {sum(taken) / len(taken):.1f} minutes a run")
+    return "\n".join(lines) + "\n"
+
+
+def short(test: str) -> str:
+    return test.partition("[")[2].removesuffix("-fastact]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
