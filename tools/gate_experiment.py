@@ -8,12 +8,14 @@
 A repetition compares two commits of a copy of this repository: equal ones, or one with slowdowns by
 5 % or 10 % planted in 3 of 12 cases. Which ones is drawn by lot and written to a file that is read
 by the summary only. A planted case has its function work on so many more elements, which makes it
-slower by a known factor (``count`` checks it by instructions), in memory that is larger by the same.
+slower by a known factor, which ``count`` checks by instructions.
 The rules:
 
 - A planted case is found if the gate's verdict on it is "slower" or "slower by time alone".
 - A false alarm is a run that fails because of a case that was not planted.
 - What the gate calls unclear is not found.
+
+The gate has times only: instructions would tell what was planted, whatever the noise.
 
 Finished repetitions are kept, and the same command goes on after them.
 """
@@ -67,9 +69,7 @@ def main() -> int:
         command = commands.add_parser(name)
         command.add_argument("directory", type=Path)
         if name == "run":
-            command.add_argument(
-                "--repetitions", type=int, default=20, help="of each slowdown (20)"
-            )
+            command.add_argument("--repetitions", type=int, default=20, help="(20)")
             command.add_argument("--neighbour", action="store_true", help="burn a core at times")
             command.add_argument("--slowdowns", default="0,5,10", help="percent (0,5,10)")
             command.add_argument("--sizes", default="", help="elements; all if not given")
@@ -147,12 +147,19 @@ def plant(copy: Path, base: str, planted: list[str], percent: int) -> str:
 
 
 def compare(
-    copy: Path, base: str, head: str, result: Path, cases: list[str], minutes: float
+    copy: Path,
+    base: str,
+    head: str,
+    result: Path,
+    cases: list[str],
+    minutes: float,
+    counter: str = "none",
 ) -> subprocess.CompletedProcess[str]:
     tests = [f"bench/test_activations.py::test_activation[{case}-fastact]" for case in cases]
     command = [sys.executable, "-m", "fastact", "compare", "--base", base, "--head", head]
     command += ["--no-install", "--workspace", str((result.parent / "sides").absolute())]
     command += ["--json", str(result.absolute()), "--minutes", str(minutes)]
+    command += ["--counter", counter]
     command += ["--", "pytest", *tests, "--profile", "default"]
     return subprocess.run(command, cwd=copy, capture_output=True, text=True)
 
@@ -193,7 +200,7 @@ def count(directory: Path) -> None:
     for percent in SLOWDOWNS[1:]:
         head = plant(copy, base, CASES, percent)
         result = directory / f"counted-{percent}"
-        done = compare(copy, base, head, result, CASES, minutes=0)
+        done = compare(copy, base, head, result, CASES, minutes=0, counter="auto")
         if done.returncode != 0:
             raise SystemExit(done.stderr)
 

@@ -91,7 +91,7 @@ def _table(judgements: list[Judgement], trial: Trial) -> str:
 
 
 def _ratio(estimate: Estimate) -> str:
-    if math.isinf(estimate.high):
+    if math.isinf(estimate.high):  # too few passes for an interval
         return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} ({estimate.low:.3f}–{estimate.high:.3f})"
 

@@ -152,17 +152,17 @@ class _Process:
     ) -> None:
         self._side = side
         self._command = command
+        environment = side.variables() | dict(variables)
+        program = shutil.which(command[0], path=environment["PATH"])
+        if program is None:
+            raise UnusableError(f"{side.name}: there is no program {command[0]!r}")
+        self._password = secrets.token_hex(16)
         self._server = socket.create_server(("127.0.0.1", 0))
         self._server.settimeout(0.2)
-        self._password = secrets.token_hex(16)
-        environment = side.variables() | dict(variables)
         environment["FASTACT_GATE"] = f"{self._server.getsockname()[1]}:{self._password}"
         environment["PYTEST_ADDOPTS"] = f"-p {PLUGIN}"
         paths = [str(plugin), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        program = shutil.which(command[0], path=environment["PATH"])
-        if program is None:
-            raise UnusableError(f"{side.name}: there is no program {command[0]!r}")
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._lines: Any = None
         self._process = subprocess.Popen(
@@ -180,14 +180,15 @@ class _Process:
         while self._lines is None:
             with contextlib.suppress(TimeoutError):
                 connection, _ = self._server.accept()
-                connection.settimeout(None)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                lines = connection.makefile("rw", encoding="utf-8", newline="\n")
+                with connection:  # which is open as long as its file is
+                    connection.settimeout(None)
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    lines = connection.makefile("rw", encoding="utf-8", newline="\n")
                 if json.loads(lines.readline() or "[]") == [self._password]:
                     self._lines = lines
                     break
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise self._failure("ended before pytest began")
+                raise self._failure()
         _, cases, counter, packages = self.receive()
         return cases, counter, packages
 
@@ -195,7 +196,7 @@ class _Process:
         try:
             print(json.dumps(message), file=self._lines, flush=True)
         except OSError:
-            raise self._failure("ended while it was measured") from None
+            raise self._failure() from None
 
     def receive(self) -> Any:
         try:
@@ -203,15 +204,18 @@ class _Process:
         except OSError:
             line = ""
         if not line:
-            raise self._failure("ended while it was measured")
+            raise self._failure()
         return json.loads(line)
 
-    def _failure(self, what: str) -> UnusableError:
+    def _failure(self) -> UnusableError:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         self._log.seek(0)
         tail = "\n".join(self._log.read().strip().splitlines()[-25:])
-        return UnusableError(f"{self._side.name}: {shlex.join(self._command)} {what}:\n{tail}")
+        command = shlex.join(self._command)
+        return UnusableError(
+            f"{self._side.name}: {command} ended before its benchmarks were measured:\n{tail}"
+        )
 
     def hang_up(self) -> None:
         self._server.close()

@@ -41,6 +41,8 @@ def interval(series: Sequence[float], error: float) -> Estimate:
     """The median, and bounds that hold the true one at all times, but for this probability."""
     ordered = sorted(series)
     n = len(ordered)
+    if not n:
+        return Estimate(0.0, -math.inf, math.inf)
     middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
     # The fortune on "above" grows with the number of values above the bound.
     enough = [k for k in range(n + 1) if fortune(k, n - k) >= 2 / error]
@@ -55,10 +57,10 @@ def proven(
     """Of many questions those that are answered, with the fortune that each had to reach.
 
     The probability that one of them or more is answered wrongly is at most ``error`` in all (Holm's
-    step-down procedure with weights). Weights say beforehand where a change is expected; it is
-    their proportions that count.
+    step-down procedure with weights). Weights are parts of it that add up to 1 at most, and are
+    chosen before anything is observed: an answered question leaves its part to the others.
     """
-    left = sum(weights[name] for name in fortunes)
+    left = 1.0
     answered = {}
     for name in sorted(fortunes, key=lambda name: -fortunes[name] * weights[name]):
         needed = left / (weights[name] * error)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
+COUNTERS = ["auto", "hardware", "valgrind", "none"]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -44,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     turns.add_argument(
         "--minutes", type=float, metavar="N", help="stop after so long, clear or not (5)"
+    )
+    turns.add_argument(
+        "--counter",
+        choices=COUNTERS,
+        help="who counts instructions: auto is the CPU, else Valgrind, else nobody (auto)",
     )
     turns.add_argument(
         "--workspace", type=Path, metavar="DIR", help="checkouts and environments (a cache)"
@@ -123,6 +130,8 @@ def _settings(settings: Settings, options: argparse.Namespace) -> Settings:
         settings = dataclasses.replace(settings, command=shlex.join(options.arguments))
     if options.minutes is not None:
         settings = dataclasses.replace(settings, minutes=options.minutes)
+    if options.counter is not None:
+        settings = dataclasses.replace(settings, counter=options.counter)
     return settings
 
 
