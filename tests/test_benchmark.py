@@ -208,7 +208,8 @@ def test_ctrl_c_prints_what_was_measured(tmp_path):
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
-    time.sleep(4)
+    assert "5 measurements, about" in process.stderr.readline()
+    time.sleep(3)
     process.send_signal(signal.SIGINT)
     output, error = process.communicate(timeout=60)
     assert process.returncode == 130

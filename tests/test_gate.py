@@ -32,11 +32,11 @@ from fastact.cli import main
 def test_luck_is_as_rare_as_stated_however_often_one_looks(error):
     rng = random.Random(0)
     lucky = 0
-    for _ in range(3000):
+    for _ in range(1000):
         # On both sides of 0 equally often, with a few very large values on one.
         series = [rng.choice([-0.01, 0.01]) * rng.choice([1, 1, 1, 100]) for _ in range(60)]
         lucky += any(sequential.evidence(series[:k], 0) >= 1 / error for k in range(1, 61))
-    assert lucky / 3000 <= error
+    assert lucky / 1000 <= error
 
 
 def test_what_is_always_above_is_proven_soon():
@@ -49,13 +49,13 @@ def test_what_is_always_above_is_proven_soon():
 def test_interval_holds_the_median_at_all_times():
     rng = random.Random(1)
     missed = 0
-    for _ in range(1000):
+    for _ in range(300):
         series = [rng.gauss(0.3, 1) for _ in range(40)]
-        intervals = [sequential.interval(series[:k], 0.05) for k in range(1, 41)]
+        intervals = [sequential.interval(series[:k], 0.05) for k in range(1, 41, 3)]
         assert all(i.low <= i.value <= i.high for i in intervals)
         missed += any(not i.low <= 0.3 <= i.high for i in intervals)
     assert math.isinf(intervals[0].high) and intervals[-1].high - intervals[-1].low < 2
-    assert missed / 1000 <= 0.05
+    assert missed / 300 <= 0.05
 
 
 def test_errors_are_shared_among_all_cases():
@@ -118,7 +118,7 @@ def test_verdict(ratios, instructions, verdict, clear):
 
 def test_equal_code_hardly_ever_fails():
     rng = random.Random(2)
-    for _ in range(200):
+    for _ in range(50):
         noisy = {
             f"case{i}": ([rng.lognormvariate(0, 0.1) for _ in range(40)], None) for i in range(43)
         }
@@ -251,7 +251,7 @@ def test_other():
 PYPROJECT = """
 [tool.fastact.gate]
 counter = "none"
-error-rate = 0.9
+error-rate = 0.99
 passes = 8
 """
 
@@ -262,7 +262,7 @@ def project(tmp_path, monkeypatch):
     directory = tmp_path / "project"
     (directory / "bench").mkdir(parents=True)
     monkeypatch.chdir(directory)
-    monkeypatch.setattr(trial, "MISS_RATE", 0.5)  # fewer passes
+    monkeypatch.setattr(trial, "MISS_RATE", 0.9)  # fewer passes
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "somebody")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "somebody@example.org")
@@ -289,13 +289,14 @@ def test_slower_working_tree_is_found(project, tmp_path, capsys):
     Path("project.py").write_text("FACTOR = 1.1\n")
     suite = Path("bench/test_project.py")
     suite.write_text(suite.read_text() + "\n\ndef test_new(benchmark):\n    benchmark(work, 1)\n")
-    assert compare(tmp_path, "--base", "HEAD") == 1
+    command = ["--", "pytest", "bench", "-k", "50 or skipped or new"]
+    assert compare(tmp_path, "--base", "HEAD", *command) == 1
     output = capsys.readouterr()
-    assert "2 slower, 1 unchanged" in output.out
-    assert output.out.count(" 1.100 ") == 2
+    assert "## Performance: 1 slower\n" in output.out
+    assert output.out.count(" 1.100 ") == 1
     assert "New: `bench/test_project.py::test_new`." in output.out
     assert "::test_skipped`: `base: skipped: Skipped: not here;" in output.out
-    assert "pass 1: 3 of 3 cases are not clear yet" in output.err
+    assert "pass 1: 1 of 1 cases are not clear yet" in output.err
     assert suite.read_text().endswith("benchmark(work, 1)\n"), "the working tree is left alone"
 
 

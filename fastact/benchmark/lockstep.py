@@ -119,7 +119,7 @@ class Pair:
                 )
             reasons = [
                 f"{side}: {_reason(message)}"
-                for side, message in arrived.items()
+                for side, message in sorted(arrived.items())
                 if message[0] == "excused"
             ]
             yield names.pop(), "; ".join(reasons)

@@ -100,7 +100,9 @@ class Side:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.nodeid in self._open and (report.failed or report.skipped):
             self._open.remove(report.nodeid)
-            self._send("excused", report.nodeid, report.outcome, report.longreprtext)
+            reason = report.longrepr
+            text = reason[2] if isinstance(reason, tuple) else report.longreprtext
+            self._send("excused", report.nodeid, report.outcome, text)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if nodeid in self._open:
