@@ -79,7 +79,7 @@ def main() -> int:
             command.add_argument("--neighbour", action="store_true", help="burn a core at times")
             command.add_argument("--slowdowns", default="0,5,10", help="percent (0,5,10)")
             command.add_argument("--sizes", default="", help="elements; all if not given")
-            command.add_argument("--minutes", type=float, default=5.0, help="for a run (5)")
+            command.add_argument("--minutes", type=float, default=4.0, help="for a run (4)")
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
     if options.command == "run":

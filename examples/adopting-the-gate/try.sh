@@ -12,7 +12,7 @@ git add .
 git commit -qm "As it was"
 compare() { fastact compare --no-install --workspace "$copy/.git/sides" --json "$copy/.git/trial.json" "$@"; }
 
-compare --base HEAD --minutes 1
+compare --base HEAD --minutes 1 --counter none
 
 sed -i 's/sum(1 for _ in run)/sum(1 for _ in sorted(run))/' src/runlength/__init__.py
 git commit -qam "Slower"

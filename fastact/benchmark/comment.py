@@ -77,7 +77,7 @@ def _table(judgements: list[Judgement], trial: Trial) -> str:
         row = [
             _code(j.case.name),
             j.verdict,
-            _ratio(j.time),
+            _ratio(j.time) if j.case.logarithms else "",
             f"{_odds(j.evidence)} of {_odds(j.needed)}" if j.evidence > 1 else "",
             duration(sorted(j.case.seconds)[len(j.case.seconds) // 2]) if j.case.seconds else "",
             str(len(j.case.logarithms)),

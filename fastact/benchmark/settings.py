@@ -36,7 +36,8 @@ class Settings:
     #: "auto": the CPU's counter, else Valgrind, else none.
     counter: str = "auto"
     passes: int = 40
-    minutes: float = 5.0
+    #: For passes; a pass that has begun is finished.
+    minutes: float = 4.0
 
     def limits_of(self, case: str) -> Limits:
         fitting = [limits for pattern, limits in self.cases if fnmatch.fnmatchcase(case, pattern)]

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "projects of Python modules only",
     )
     turns.add_argument(
-        "--minutes", type=float, metavar="N", help="stop after so long, clear or not (5)"
+        "--minutes", type=float, metavar="N", help="no pass after so long, clear or not (4)"
     )
     turns.add_argument(
         "--counter",
