@@ -301,6 +301,19 @@ def test_slower_working_tree_is_found(project, tmp_path, capsys):
 
 
 @pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs Valgrind")
+@pytest.mark.skipif(counters.MACHINE != "x86_64", reason="machine code for x86-64")
+def test_time_alone_is_told_by_instructions(project, tmp_path, capsys):
+    """A clock that is set forward more takes as many instructions."""
+    Path("project.py").write_text("FACTOR = 1.1\n")
+    command = ["--counter", "valgrind", "--", "pytest", "bench", "-k", "50"]
+    assert compare(tmp_path, "--base", "HEAD", *command) == 1
+    output = capsys.readouterr()
+    assert "## Performance: 1 slower by time alone\n" in output.out
+    assert "Instructions were counted by Valgrind" in output.out
+
+
+@pytest.mark.thorough
 def test_equal_commits_are_not_slower(project, tmp_path, capsys):
     project()
     assert compare(tmp_path, "--base", "HEAD~1", "--head", "HEAD") == 0

@@ -72,9 +72,12 @@ def run(
         if trial.settings.counter != "auto":
             raise
         report(f"instructions are not known: {error}")
+    if not any(case.instructions for case in trial.cases.values()):
+        trial.counter = "none"
     end = time.monotonic() + 60 * trial.settings.minutes
     for number in range(1, trial.settings.passes + 1):
         unclear = [j.case.name for j in judge(trial) if not j.clear]
+        trial.seconds = time.monotonic() - started
         if not unclear or time.monotonic() > end:
             break
         report(f"pass {number}: {len(unclear)} of {len(trial.cases)} cases are not clear yet")
@@ -84,7 +87,6 @@ def run(
                     logarithm, seconds = lockstep.rounds(pair, calls[name])
                     trial.cases[name].logarithms.append(logarithm)
                     trial.cases[name].seconds.append(seconds)
-        trial.seconds = time.monotonic() - started
 
 
 def _note_what_there_is(trial: Trial, pair: lockstep.Pair) -> None:

@@ -176,6 +176,7 @@ def _run_on_gpu(options: argparse.Namespace) -> int:
         from fastact.benchmark.cases import DTYPES, SUBJECTS, select
 
         unused = ("gap", "json", "plot", "html", "profile", "threads", "append", "keep", "label")
+        unused += ("quick", "resume")
         for name in unused:
             if getattr(options, name):
                 raise ValueError(f"--{name} is not for --device cuda")
