@@ -90,7 +90,8 @@ def commits(repository: Path, base: str, head: str | None) -> tuple[str, str]:
     """Their full names; without a name for head, the working tree's tracked files."""
     if head is None:
         # A commit of what is changed, that no branch knows of; nothing if there are no changes.
-        head = _git(repository, "stash", "create") or "HEAD"
+        somebody = ("-c", "user.name=fastact", "-c", "user.email=fastact@localhost")
+        head = _git(repository, *somebody, "stash", "create") or "HEAD"
     return _commit(repository, base), _commit(repository, head)
 
 
