@@ -101,7 +101,6 @@ class Callgrind:
 
     def count(self, run: Callable[[], object]) -> int:
         self._request(self._START)
-        run()  # translated by Valgrind, and in the state that it leaves behind
         self._request(self._ZERO)
         run()
         self._request(self._DUMP)
