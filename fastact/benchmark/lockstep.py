@@ -33,8 +33,7 @@ PLUGIN = "fastact_gate_side"
 #: Seconds of a timed sample, of which a turn has some: short, so that there are undisturbed ones
 #: also where another process gets its turn of some milliseconds again and again.
 SAMPLE_SECONDS = 2.5e-4
-#: Turns of each side in a visit to a benchmark: a tenth of a second. Also where others want the
-#: cores: with ten turns, what two threads share spread three times as far.
+#: Turns of each side in a visit to a benchmark: a tenth of a second in all.
 ROUNDS = 30
 START_SECONDS = 120
 #: Of Callgrind, which is 50 times slower.
@@ -249,10 +248,10 @@ def rounds(pair: Pair, calls: int) -> tuple[float, float]:
 
     They take turns, A B A B ...: each follows one of the other side, and so finds the caches in the
     same state. Who begins is drawn by lot. Compared are the shortest samples: noise only ever adds
-    to a time, and what is left without it is reached again and again. On two cores with a load of
-    ten, six passes over equal code at 10k elements were within 2.2 % in that way for ReLU and 2.6 %
-    for its leaky kin's gradient; the medians of paired turns within 1.2 % and 9.9 %, and those of
-    100k elements spread three times as far.
+    to a time, and what is left without it is reached again and again. In six passes over equal code
+    on two cores with a load of ten, those of ReLU at 10k elements were within 2.2 %, those of
+    leaky_relu_backward within 2.6 %; medians of paired turns within 1.2 % and 9.9 %. At 100k
+    elements, which threads share, medians spread two to four times as far.
     """
     order = random.sample(["base", "head"], 2)
     shortest = dict.fromkeys(order, math.inf)

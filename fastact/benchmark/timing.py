@@ -361,11 +361,7 @@ def measure(
 
 
 def expected_seconds(case: Case, libraries: int, seconds: float) -> float:
-    """How long ``measure`` and what comes before and after it will take, about.
-
-    Fitted on two cores, where 97 cases of 0.8 s took 116 s and 44 of 10 million elements 4 minutes;
-    good to a third.
-    """
+    """How long ``measure`` and what comes before and after it will take, about."""
     call = 2e-9 * case.n  # over the libraries, of which NumPy takes longest
     sample = {"none": 2 * max(SAMPLE_SECONDS, call), "sleep": 0.01 + call, "matmul": 1e-3 + call}
     prepared = 0.04 + 40e-9 * case.n

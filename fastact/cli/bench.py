@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="a first impression in some ten seconds: each function into an array of 10k and of 1M "
+        help="a first impression: each function into an array of 10k and of 1M "
         "elements, a tenth of a second each",
     )
     parser.add_argument(
