@@ -175,8 +175,10 @@ def _run_on_gpu(options: argparse.Namespace) -> int:
         from fastact.benchmark import gpu
         from fastact.benchmark.cases import DTYPES, SUBJECTS, select
 
-        unused = ("gap", "json", "plot", "html", "profile", "threads", "append", "keep", "label")
-        unused += ("quick", "resume")
+        unused = [
+            *("gap", "json", "plot", "html", "profile", "threads", "append", "keep", "label"),
+            *("quick", "resume"),
+        ]
         for name in unused:
             if getattr(options, name):
                 raise ValueError(f"--{name} is not for --device cuda")
