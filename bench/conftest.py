@@ -1,8 +1,7 @@
 """``pytest bench``: each function beside the NumPy idiom that it replaces.
 
-A benchmark's ``extra_info`` holds the bytes that a call has to move, the bandwidth reached and, for
-fastact's, the ratio to NumPy with its 95 % interval. That is measured in turns, ``in_turns`` being
-the times: figures to trust on a noisy machine, and those that ``fastact compare`` judges.
+``--benchmark-turns=5`` measures them in turns. A benchmark's ``extra_info`` holds the bytes that a
+call has to move and the bandwidth reached.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import pytest
 
 from fastact.benchmark import timing
 from fastact.benchmark.cases import PROFILES, select_profile
-from fastact.benchmark.gate import Times
 from fastact.benchmark.results import machine_facts
+
+pytest_plugins = ["fastact.benchmark.pytest_turns"]
 
 
 def pytest_addoption(parser):
@@ -20,11 +20,8 @@ def pytest_addoption(parser):
         "--profile",
         choices=list(PROFILES),
         default="smoke",
-        help="which cases: smoke is a few of every function, in about two minutes; default is "
-        "every size; full adds dtypes and gaps, and takes hours",
-    )
-    parser.addoption(
-        "--paired-seconds", type=float, default=0.5, help="time for the ratio of each case (0.5)"
+        help="which cases: gate is one of every kind of kernel; smoke is a few of every function, "
+        "in about two minutes; default is every size; full adds dtypes and gaps, and takes hours",
     )
 
 
@@ -39,37 +36,30 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 
 
 @pytest.fixture(scope="module")
-def measured():
-    """Case -> its contenders, and what was measured of them in turns: once for all libraries."""
+def prepared():
+    """Case -> its contenders: once for all libraries, so that they compute with equal data."""
     return {}
 
 
 @pytest.fixture
-def contest(request, case, measured):
-    if case not in measured:
-        measured.clear()  # large arrays
-        contenders = timing.contest(case, ["fastact", "numpy"])
-        times = timing.measure(contenders, request.config.getoption("--paired-seconds"), case.gap)
-        timing.check(case, contenders)
-        measured[case] = contenders, times
-    return measured[case]
+def contenders(request, case, prepared):
+    """Of those libraries that are measured."""
+    if case not in prepared:
+        prepared.clear()  # large arrays
+        chosen = [i.callspec.params for i in request.session.items if hasattr(i, "callspec")]
+        libraries = {p["library"]: None for p in chosen if p.get("case") == case}
+        prepared[case] = timing.contest(case, libraries)
+    return prepared[case]
 
 
 @pytest.fixture
-def compare(benchmark, case, contest):
+def compare(benchmark, case, contenders):
     """Time a library's call with pytest-benchmark, and note what is known of the case."""
 
     def compare(library: str) -> None:
-        contenders, times = contest
         contender = contenders[library]
         benchmark.group = str(case)
         benchmark.extra_info |= {"bytes_moved": case.bytes_moved, "library": library}
-        if library == "fastact":
-            ratio = timing.ratio(times, "numpy")
-            benchmark.extra_info["ratio_to_numpy"] = ratio.value
-            benchmark.extra_info["ratio_interval"] = [ratio.low, ratio.high]
-        in_turns = Times.of(times[library], case.gap)
-        benchmark.extra_info["in_turns"] = {"min": in_turns.floor, "median": in_turns.median}
         if contender.copies is None and case.gap == "none":
             benchmark(contender.call)
         else:
@@ -79,8 +69,11 @@ def compare(benchmark, case, contest):
                 timing.gaps()[case.gap]()
 
             benchmark.pedantic(contender.call, setup=setup, rounds=50)
-        benchmark.extra_info["gigabytes_per_second"] = (
-            case.bytes_moved / benchmark.stats.stats.median / 1e9
-        )
+        for other in contenders.values():
+            other.call()
+        timing.check(case, contenders)
+        if benchmark.stats:
+            seconds = benchmark.stats.stats.median
+            benchmark.extra_info["gigabytes_per_second"] = case.bytes_moved / seconds / 1e9
 
     return compare

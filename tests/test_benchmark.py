@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastact.benchmark import gate, timing
+from fastact.benchmark import history, stored, timing
 from fastact.benchmark.cases import DTYPES, GAPS, SUBJECTS, Case, select, select_profile
 from fastact.benchmark.results import Result, Run, machine_facts, read_runs, write_runs
 from fastact.catalogue import CATALOGUE
@@ -136,7 +137,6 @@ def test_bench_writes_files(tmp_path, capsys):
     assert str(tmp_path) not in file.read_text()
     assert plot.read_bytes().startswith(b"\x89PNG")
     text = page.read_text()
-    assert "<svg" not in text, "pictures are embedded as images"
     assert text.count("data:image/svg+xml") == 2
     assert not re.search(r"(src|href|srcset)=\"?(https?:|//)", text), "no network"
     assert text.count("<tr>") == 3
@@ -169,6 +169,8 @@ def test_bench_writes_files(tmp_path, capsys):
         (["relu", "--threads", "0"], "set_num_threads"),
         (["relu", "--seconds", "-1"], "--seconds must be positive"),
         (["relu", "--profile", "full", "--size", "10"], "--profile cannot be combined"),
+        (["relu", "--quick", "--size", "10"], "--quick cannot be combined"),
+        (["relu", "--resume"], "--resume needs the --json FILE"),
         (["crelu", "--mode", "in-place"], "crelu has no in-place form"),
         (["relu", "--plot", "a.gif"], "must end in .png, .svg or .pdf"),
         (["relu", "--json", "no/such/place.json"], "there is no directory no/such"),
@@ -210,13 +212,14 @@ def test_ctrl_c_prints_what_was_measured(tmp_path):
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
-    time.sleep(4)
+    assert "5 measurements, about" in process.stderr.readline()
+    time.sleep(3)
     process.send_signal(signal.SIGINT)
     output, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    (done,) = re.findall(r"interrupted: measured (\d) of 5 cases; not written: .*a\.json", error)
+    (done,) = re.findall(r"interrupted: measured (\d) of 5 cases; not written: .*a\.json;", error)
     assert output.count(" ns ") + output.count(" µs ") == int(done)
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json.unfinished"]
 
 
 def test_ctrl_c_leaves_an_existing_file_alone(tmp_path, monkeypatch, capsys):
@@ -236,6 +239,41 @@ def test_ctrl_c_leaves_an_existing_file_alone(tmp_path, monkeypatch, capsys):
     assert "interrupted: measured 2 of 12 cases" in output.err
     assert "float32" in output.out
     assert file.read_text() == "{}"
+
+
+def test_interrupted_bench_goes_on(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "a.json"
+    command = ["bench", "relu", "--size", "1,2", "--mode", "out", "--passes", "2", *QUICK]
+    command += ["--json", str(file)]
+    contest, measured = timing.contest, []
+
+    def interrupted(case, libraries):
+        measured.append(case.n)
+        if len(measured) == 4:
+            raise KeyboardInterrupt
+        return contest(case, libraries)
+
+    assert main([*command, "--resume"]) == 2
+    assert "so nothing was interrupted" in capsys.readouterr().err
+    with monkeypatch.context() as patched:
+        patched.setattr(timing, "contest", interrupted)
+        assert main(command) == 130
+        assert "; the same command with --resume goes on" in capsys.readouterr().err
+        assert main(["bench", "leaky_relu", *command[2:], "--resume"]) == 2
+        assert "had other cases" in capsys.readouterr().err
+        assert main([*command, "--resume"]) == 0
+    assert "1 measurements, about" in capsys.readouterr().err
+    assert measured == [1, 2, 1, 2, 2]
+    (run,) = read_runs(file)
+    assert [(r.case.n, r.passes) for r in run.results] == [(1, 2), (2, 2)]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_quick_is_a_few_cases_of_every_function(capsys):
+    assert main(["bench", "relu", "silu", "--quick", "--vs", "numpy"]) == 0
+    output = capsys.readouterr()
+    assert re.search(r"^4 measurements, about \d+ s$", output.err, re.MULTILINE)
+    assert output.out.count("silu") == 2
 
 
 # --- the gate -------------------------------------------------------------------------------------
@@ -356,7 +394,7 @@ RESULT |= {"bytes_moved": 72, "seconds": SECONDS}
         ("{", "not JSON"),
         ("\udcff\udcfe", "codec can't decode"),
         ("[]", "neither of fastact bench nor of pytest-benchmark"),
-        ('{"benchmarks": []}', "no benchmark is in a group with"),
+        ('{"benchmarks": []}', "there is no benchmark in it"),
         ({"benchmarks": [{"group": "a", "params": {"l": "numpy"}}, {"group": "a"}]}, "KeyError"),
         ({**GOOD, "version": 99, "runs": []}, "format version 99"),
         ({**GOOD, "runs": []}, "no results"),
@@ -414,15 +452,15 @@ def test_gate_refuses_what_cannot_be_compared(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def pytest_benchmark_file(path, times: dict[str, float], in_turns: bool) -> None:
+def pytest_benchmark_file(path, times: dict[str, float]) -> None:
     benchmarks = [
         {
             "group": "softplus 1000",
             "name": f"test_softplus[{library}-1000]",
             "fullname": f"bench/test_softplus.py::test_softplus[{library}-1000]",
             "params": {"library": library, "n": 1000},
-            "extra_info": {"in_turns": {"min": t, "median": 1.01 * t}} if in_turns else {},
-            "stats": {"min": 7.0, "median": 7.0} if in_turns else {"min": t, "median": 1.01 * t},
+            "extra_info": {},
+            "stats": {"min": t, "median": 1.01 * t},
         }
         for library, t in times.items()
     ]
@@ -430,24 +468,150 @@ def pytest_benchmark_file(path, times: dict[str, float], in_turns: bool) -> None
     path.write_text(json.dumps({"machine_info": machine, "benchmarks": benchmarks}))
 
 
-@pytest.mark.parametrize("in_turns", [False, True])
-def test_gate_reads_pytest_benchmark(in_turns, tmp_path, capsys):
+def test_gate_reads_pytest_benchmark(tmp_path, capsys):
     for side, slower, machine in (("base", 1.0, 1.0), ("same", 1.0, 3.0), ("slow", 1.2, 0.5)):
         (tmp_path / side).mkdir()
         for i in range(3):
             time = machine * (1 + i / 100)
-            pytest_benchmark_file(
-                tmp_path / side / f"{i}.json",
-                {"mine": slower * time, "numpy": 2.0 * time},
-                in_turns,
-            )
+            file = tmp_path / side / f"{i}.json"
+            pytest_benchmark_file(file, {"mine": slower * time, "numpy": 2.0 * time})
     base, same, slow = (str(tmp_path / side) for side in ("base", "same", "slow"))
     assert main(["compare", base, same]) == 0
     assert main(["compare", base, slow]) == 1
     assert "1 slower" in capsys.readouterr().out
     assert main(["compare", slow, base]) == 0
     assert main(["compare", base, slow, "--fail-above", "1.3"]) == 0
-    assert main(["compare", base, same, "--baseline", "scipy"]) == 2
+    # Without a baseline: times as they are.
+    assert main(["compare", base, base, "--baseline", "scipy"]) == 0
+    assert main(["compare", base, same, "--baseline", "scipy"]) == 1
+    assert main(["report", f"{base}/0.json"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[-2] == "2.00"
+
+
+SUITE_IN_TURNS = """
+import pytest
+
+pytest_plugins = ["fastact.benchmark.pytest_turns"]
+order = []
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_timed(benchmark, name):
+    order.append(name)
+    benchmark.pedantic(sum, [range(100)], rounds=3)
+
+
+def test_order():
+    pass
+
+
+def teardown_module():
+    print("order:", *order)
+"""
+
+
+def test_turns_of_pytest_benchmark(tmp_path):
+    """And its own comparison of two files finds the ratios that ours finds."""
+    suite = tmp_path / "test_suite.py"
+    suite.write_text(SUITE_IN_TURNS)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    for name in ("base", "head"):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-s", "-p", "fastact.benchmark.pytest_turns"]
+            + ["--benchmark-turns=3", f"--benchmark-json={name}.json", str(suite)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        assert "order: a b a b a b" in done.stdout
+        content = json.loads((tmp_path / f"{name}.json").read_text())
+        assert [b["name"][-2] for b in content["benchmarks"]] == ["a", "b"]
+        assert [b["stats"]["rounds"] for b in content["benchmarks"]] == [9, 9]
+    theirs = subprocess.run(
+        [sys.executable, "-m", "pytest_benchmark", "compare", "base.json", "head.json"]
+        + ["--csv=theirs.csv", "--group-by=name"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert theirs.returncode == 0, theirs.stderr
+    with (tmp_path / "theirs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    ours = stored.compare(
+        *(stored.load(tmp_path / f"{name}.json") for name in ("base", "head")), threshold=1.1
+    )
+    changes = [*ours.regressed, *ours.improved, *ours.unchanged]
+    assert len(changes) == 2
+    for change in changes:
+        times = [float(r["min"]) for r in rows if r["name"].endswith(change.case[-3:])]
+        assert len(times) == 2
+        ratio = times[1] / times[0]
+        assert change.slower in (pytest.approx(ratio), pytest.approx(1 / ratio))
+
+
+# --- history --------------------------------------------------------------------------------------
+
+
+def synthetic(kind: str, seed: int) -> tuple[list[float], list[int]]:
+    """Logarithms of ratios over 80 commits, and where their level changed."""
+    rng = np.random.default_rng(seed)
+    values, steps = rng.normal(0, 0.015, 80), []
+    if "bimodal" in kind:
+        values += rng.choice([0, 0.2], 80)
+    if "outliers" in kind:
+        values[rng.integers(0, 80, 4)] += 0.5
+    if "step" in kind:
+        steps = [47]
+        values[47:] -= 0.1
+    if "two" in kind:
+        steps = [25, 55]
+        values[25:] += 0.08
+        values[55:] -= 0.15
+    if "drift" in kind:
+        values += np.linspace(0, 0.2, 80)
+    return list(values), steps
+
+
+@pytest.mark.parametrize(
+    "kind", ["noise", "outliers", "bimodal", "step", "step outliers", "step bimodal", "two"]
+)
+def test_change_points(kind):
+    right = 0
+    for seed in range(6):
+        values, steps = synthetic(kind, seed)
+        found = [at for at, _ in history.change_points(values)]
+        # Where levels overlap, some commits to the left or right fit as well.
+        near = 5 if "bimodal" in kind else 2
+        right += len(found) == len(steps) and all(
+            abs(a - b) <= near for a, b in zip(found, steps, strict=True)
+        )
+    assert right >= 5
+
+
+def test_drift_is_steps_in_its_direction():
+    for seed in range(3):
+        shifts = [shift for _, shift in history.change_points(synthetic("drift", seed)[0])]
+        assert len(shifts) >= 2
+        assert all(shift > 0 for shift in shifts)
+
+
+def test_history_names_commits(tmp_path, capsys):
+    runs = []
+    for i in range(24):
+        run = run_with({RELU: 4.0 if i < 12 else 3.2, ELU: 5.0}, seed=i, **machine_facts())
+        run.label = f"commit{i:03}" + "0" * 31
+        runs.append(run)
+    file, page = tmp_path / "history.json", tmp_path / "index.html"
+    write_runs(file, runs)
+    assert main(["report", str(file), "--html", str(page)]) == 0
+    text = page.read_text()
+    assert "relu-out-float32-1000: × 0.80 between commit011 and commit012" in text
+    assert text.count("<li class=") == 1
+    assert text.count("<figure>") == 2
 
 
 def test_gate_reads_what_our_own_suite_writes(tmp_path):
@@ -455,14 +619,14 @@ def test_gate_reads_what_our_own_suite_writes(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pytest"]
         + [f"{SUITE}[relu-out-float32-100-{library}]" for library in ("fastact", "numpy")]
-        + [f"--benchmark-json={file}", "--paired-seconds=0.01", "--benchmark-max-time=0.01"],
+        + [f"--benchmark-json={file}", "--benchmark-max-time=0.01"],
         # In a worker of pytest-xdist, pytest-benchmark would refuse to measure.
         env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    side = gate.load(file)
+    side = stored.load(file)
     assert side.conditions["threads"] == machine_facts()["threads"]
     assert [case.partition("[")[2] for case in side.times] == ["relu-out-float32-100-fastact]"]
     for benchmark in json.loads(file.read_text())["benchmarks"]:

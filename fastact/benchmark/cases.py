@@ -450,9 +450,22 @@ def _full(names: list[str]) -> list[Case]:
     return select(names, dtypes=dtypes) + select(names, modes=["out"], gaps=GAPS[1:])
 
 
-#: smoke: every function, a minute or two in all. default: each function at every size. full: every
-#: dtype, too, and calls after a pause or a matrix product; hours for the whole catalogue.
-PROFILES = {"smoke": _smoke, "default": select, "full": _full}
+#: A kernel of every kind: piecewise, smooth, gated, of rows, fused.
+_KINDS = [
+    *("leaky_relu", "hardswish", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh"),
+    *("swiglu", "softmax", "log_softmax", "bias_act", "relu_mask", "prelu"),
+]
+
+
+def _gate(names: list[str]) -> list[Case]:
+    kinds = select([n for n in _KINDS if n in names], ["out", "backward"], sizes=[10_000])
+    return [case for case in _smoke(names) if case.name == "relu"] + kinds
+
+
+#: gate: what a pull request is judged by. smoke: every function, a minute or two in all. default:
+#: each function at every size. full: every dtype, too, and calls after a pause or a matrix product;
+#: hours for the whole catalogue.
+PROFILES = {"gate": _gate, "smoke": _smoke, "default": select, "full": _full}
 
 
 def select_profile(profile: str, names: Iterable[str] = ()) -> list[Case]:

@@ -1,277 +1,160 @@
-"""The regression gate: are these cases slower than they were, beyond what noise explains?
+"""The gate measures: base and head in lockstep, pass by pass, until every case is clear.
 
-Compared are ratios, the baseline's time divided by ours in the same run, so that a slower machine
-does not count. Noise on a shared machine goes in one direction, and not by one factor: a neighbour
-slows two codes down differently, for seconds at a time. So what is taken from a run is each side's
-*floor*, the shortest of its times, each of which is a mean over a millisecond of calls, and from
-several runs the lowest floor; it is reached again and again. How far the median floor is above it
-is the spread. A case has regressed if its ratio fell by more than the threshold, and the spreads of
-both sides do not touch.
-
-Measured on a shared virtual machine with 2 cores, 12 cases, six runs of four passes for each side,
-20 repetitions: a kernel made 16 % slower was found in 78 of 80 comparisons, and none of 480 equal
-cases was called slower. The change between equal codes was 0.8 % in the median and 5.6 % in the
-95th percentile; with medians of paired ratios, five runs of one pass, it was 23 %. With the third
-lowest floor in place of the median one, 80 were found, and 2 equal cases called slower, which is
-why it is the median one. In 10 further repetitions, made after that choice while another process
-kept one core busy at times: 38 of 40, and none of 240.
+A *pass* is a pair of fresh processes, in which each case that is not clear yet is visited once. It
+gives one figure for each. Memory's layout is drawn anew for every process, and it shifts a kernel's
+time by some percent: so passes are what is counted (``trial``), however many rounds are in them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import statistics
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from fastact.benchmark.results import FORMAT, Run, UnusableError, read_json, runs_from_json
-from fastact.benchmark.table import ratio_text
-from fastact.benchmark.timing import Estimate
+from fastact.benchmark import lockstep
+from fastact.benchmark.results import UnusableError
+from fastact.benchmark.sides import Side
+from fastact.benchmark.trial import Case, Trial, judge
 
-__all__ = ["Change", "Comparison", "Side", "Times", "compare", "load", "markdown"]
+__all__ = ["run"]
 
-#: What ratios depend on beside the code: where it differs, a difference is no regression.
-CONDITIONS = ["CPU", "threads", "numpy"]
+#: Counting instructions may take a quarter of the time for passes, in addition.
+COUNTING = 0.25
 
-
-@dataclasses.dataclass(frozen=True)
-class Times:
-    """Seconds that a library took for a case in one run."""
-
-    floor: float
-    median: float
-
-    @classmethod
-    def of(cls, seconds: list[float], gap: str) -> Times:
-        median = statistics.median(seconds)
-        # After a pause the question is not how fast a call can be, but how fast it is.
-        floor = median if gap != "none" else min(seconds)
-        return cls(floor, median)
-
-
-@dataclasses.dataclass
-class Side:
-    """What is known of one side: conditions, and for each case our and the baseline's times."""
-
-    conditions: dict[str, str]
-    times: dict[str, list[tuple[Times, Times]]]
-
-    def estimate(self, case: str) -> Estimate:
-        """The ratio, and how far the spread of the times may shift it."""
-        ours, theirs = (_lowest(list(runs)) for runs in zip(*self.times[case], strict=True))
-        return Estimate(theirs[0] / ours[0], theirs[0] / ours[1], theirs[1] / ours[0])
+#: For counting: one thread, and nothing that differs from process to process.
+_ALONE = {
+    **dict.fromkeys(
+        ["FASTACT_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"]
+        + ["MKL_NUM_THREADS"],
+        "1",
+    ),
+    "PYTHONHASHSEED": "0",
+}
+#: Valgrind has no AVX-512: code that is compiled on use is compiled for a CPU with AVX2, by who
+#: warms the caches up as well. Libraries with several forms of a kernel ask the CPU, which Valgrind
+#: answers for.
+_AVX2 = {
+    "NUMBA_CPU_NAME": "x86-64-v3",
+    "NUMBA_CPU_FEATURES": "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,"
+    "+mmx,+movbe,+popcnt,+sahf,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3,+xsave",
+}
 
 
-def _lowest(runs: list[Times]) -> tuple[float, float]:
-    """The lowest floor, and the median floor; of a single run, the median of its times."""
-    floors = sorted(run.floor for run in runs)
-    return floors[0], runs[0].median if len(runs) == 1 else floors[len(floors) // 2]
+def run(
+    trial: Trial,
+    sides: Sequence[Side],
+    command: Sequence[str],
+    plugin: Path,
+    report: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Measure until every case is clear, or passes or time are at their end.
 
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    case: str
-    base: Estimate
-    new: Estimate
-
-    @property
-    def slower(self) -> float:
-        """Time of the new side divided by time of the base, the baseline's being equal."""
-        return self.base.value / self.new.value
-
-
-@dataclasses.dataclass
-class Comparison:
-    regressed: list[Change]
-    improved: list[Change]
-    unchanged: list[Change]
-    gone: list[str]
-    added: list[str]
-    #: Condition -> (base, new), where they differ.
-    differing: dict[str, tuple[str, str]]
-    threshold: float
-
-    @property
-    def status(self) -> int:
-        """0: nothing regressed; 1: something did; 2: that cannot be told."""
-        if self.differing and self.regressed:
-            return 2
-        return 1 if self.regressed else 0
-
-
-def compare(base: Side, new: Side, threshold: float) -> Comparison:
-    common = [case for case in base.times if case in new.times]
-    if not common:
-        raise UnusableError("the two sides have no case in common")
-    changes = [Change(case, base.estimate(case), new.estimate(case)) for case in common]
-    regressed = [c for c in changes if c.slower > threshold and c.new.high < c.base.low]
-    improved = [c for c in changes if c.slower < 1 / threshold and c.new.low > c.base.high]
-    return Comparison(
-        sorted(regressed, key=lambda change: -change.slower),
-        sorted(improved, key=lambda change: change.slower),
-        [change for change in changes if change not in regressed and change not in improved],
-        [case for case in base.times if case not in new.times],
-        [case for case in new.times if case not in base.times],
-        {
-            key: (base.conditions[key], new.conditions[key])
-            for key in base.conditions
-            if key in new.conditions and base.conditions[key] != new.conditions[key]
-        },
-        threshold,
-    )
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-def load(path: Path, baseline: str = "numpy") -> Side:
-    """A file, or the JSON files in a directory, by ``fastact bench`` or pytest-benchmark."""
-    if path.is_dir():
-        files = sorted(path.glob("*.json"))
-        if not files:
-            raise UnusableError(f"{path}: no JSON files in this directory")
-    else:
-        files = [path]
-    sides = [side for file in files for side in _sides(file, baseline)]
-    for side in sides:
-        if side.conditions != sides[0].conditions:
-            raise UnusableError(
-                f"{path}: its runs were not made under equal conditions: "
-                f"{_listed(sides[0].conditions)}; {_listed(side.conditions)}"
-            )
-    times: dict[str, list[tuple[Times, Times]]] = {}
-    for side in sides:
-        for case, runs in side.times.items():
-            times.setdefault(case, []).extend(runs)
-    return Side(sides[0].conditions, times)
-
-
-def _sides(path: Path, baseline: str) -> Iterator[Side]:
-    content = read_json(path)
-    if isinstance(content, dict) and content.get("format") == FORMAT:
-        for run in runs_from_json(content, path):
-            yield _from_run(run, path, baseline)
-    elif isinstance(content, dict) and isinstance(content.get("benchmarks"), list):
-        yield _from_pytest_benchmark(content, path, baseline)
-    else:
-        raise UnusableError(f"{path}: neither of fastact bench nor of pytest-benchmark")
-
-
-def _from_run(run: Run, path: Path, baseline: str) -> Side:
-    times = {
-        str(result.case): [
-            (
-                Times.of(result.seconds["fastact"], result.case.gap),
-                Times.of(result.seconds[baseline], result.case.gap),
-            )
-        ]
-        for result in run.results
-        if {"fastact", baseline} <= set(result.seconds)
-    }
-    if not times:
-        raise UnusableError(f"{path}: {baseline} was not measured")
-    return Side({key: run.machine[key] for key in CONDITIONS if key in run.machine}, times)
-
-
-def _from_pytest_benchmark(content: dict[str, Any], path: Path, baseline: str) -> Side:
-    try:
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for benchmark in content["benchmarks"]:
-            groups.setdefault(benchmark["group"] or "", []).append(benchmark)
-        times = {case: [pair] for g in groups.values() for case, pair in _pairs(g, baseline)}
-        machine = content.get("machine_info", {})
-        facts = machine.get("fastact")
-        cpu = machine.get("cpu", {})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnusableError(f"{path}: damaged: {type(error).__name__}: {error}") from None
-    if not times:
-        raise UnusableError(
-            f"{path}: no benchmark is in a group with one of the baseline {baseline!r}; "
-            "--baseline names another, and docs/benchmarks.md shows how to group"
-        )
-    if facts is None:
-        facts = {"CPU": str(cpu.get("brand_raw")), "threads": str(cpu.get("count"))}
-    return Side({key: facts[key] for key in CONDITIONS if key in facts}, times)
-
-
-def _pairs(group: list[dict[str, Any]], baseline: str) -> Iterator[tuple[str, tuple[Times, Times]]]:
-    """Each benchmark of a group, its times beside the baseline's."""
-    theirs = [b for b in group if baseline in (b.get("params") or {}).values()]
-    if len(theirs) != 1:
-        return
-    for benchmark in group:
-        if benchmark is not theirs[0]:
-            yield benchmark["fullname"], (_times(benchmark), _times(theirs[0]))
-
-
-def _times(benchmark: dict[str, Any]) -> Times:
-    # Ours were measured in turns, which pytest-benchmark's own times are not.
-    stats = benchmark["extra_info"].get("in_turns") or benchmark["stats"]
-    floor, median = float(stats["min"]), float(stats["median"])
-    if not 0 < floor <= median < math.inf:
-        raise ValueError(f"{benchmark['fullname']}: times must be positive and in order")
-    return Times(floor, median)
-
-
-# --- the report -----------------------------------------------------------------------------------
-
-
-def markdown(comparison: Comparison) -> str:
-    """For a terminal and for a CI summary alike."""
-    parts = [f"## Performance: {_verdict(comparison)}"]
-    if comparison.differing:
-        listed = "; ".join(f"{k}: {a} / {b}" for k, (a, b) in comparison.differing.items())
-        parts.append(
-            f"Base and new were measured under different conditions ({listed}), so a difference "
-            "may be theirs. Measure both sides in one job to tell."
-        )
-    for title, changes in (
-        ("Slower", comparison.regressed),
-        ("Faster", comparison.improved),
-        ("Unchanged", comparison.unchanged),
-    ):
-        if changes:
-            table = _table(changes)
-            if title == "Unchanged":
-                summary = f"<summary>Unchanged ({len(changes)})</summary>"
-                parts.append(f"<details>{summary}\n\n{table}\n\n</details>")
+    What has been measured is in ``trial`` at any time, also where this is interrupted.
+    """
+    started = time.monotonic()
+    calls: dict[str, int] = {}
+    with lockstep.Pair(sides, command, plugin) as pair:
+        _note_what_there_is(trial, pair)
+        # A first visit warms up caches of compiled code, too, and is not counted as a pass.
+        for name, excuse in pair.go_through(list(trial.cases)):
+            if excuse:
+                trial.excused[name] = excuse
+                del trial.cases[name]
             else:
-                parts.append(f"### {title}\n\n{table}")
-    for title, cases in (("New", comparison.added), ("Gone", comparison.gone)):
-        if cases:
-            parts.append(f"{title}: {', '.join(cases)}.")
-    parts.append(
-        "Base and new are the baseline's time divided by ours, with the spread of the runs. "
-        "Something counts as slower or faster where time changed by a factor of more than "
-        f"{comparison.threshold:.2f} and the spreads do not touch."
-    )
-    return "\n\n".join(parts) + "\n"
+                calls[name] = lockstep.calls_for(pair, "base")
+                lockstep.calls_for(pair, "head")
+    if not trial.cases:
+        raise UnusableError(f"no benchmark could be measured: {trial.excused}")
+    try:
+        _count(trial, sides, command, plugin, calls, report)
+    except UnusableError as error:
+        if trial.settings.counter != "auto":
+            raise
+        report(f"instructions are not known: {error}")
+    if not any(case.instructions for case in trial.cases.values()):
+        trial.counter = "none"
+    end = time.monotonic() + 60 * trial.settings.minutes
+    for number in range(1, trial.settings.passes + 1):
+        unclear = [j.case.name for j in judge(trial) if not j.clear]
+        trial.seconds = time.monotonic() - started
+        if not unclear or time.monotonic() > end:
+            break
+        report(f"pass {number}: {len(unclear)} of {len(trial.cases)} cases are not clear yet")
+        with lockstep.Pair(sides, command, plugin) as pair:
+            for name, excuse in pair.go_through(unclear):
+                if not excuse:
+                    logarithm, seconds = lockstep.rounds(pair, calls[name])
+                    trial.cases[name].logarithms.append(logarithm)
+                    trial.cases[name].seconds.append(seconds)
 
 
-def _verdict(comparison: Comparison) -> str:
-    counts = f"{len(comparison.improved)} faster, {len(comparison.unchanged)} unchanged"
-    if comparison.status == 2:
-        return f"{len(comparison.regressed)} differ, but so do the conditions; {counts}"
-    return f"{len(comparison.regressed)} slower, {counts}"
+def _note_what_there_is(trial: Trial, pair: lockstep.Pair) -> None:
+    base, head = pair.cases("base"), pair.cases("head")
+    trial.cases = {name: Case(name) for name in base if name in set(head)}
+    trial.added = [name for name in head if name not in set(base)]
+    trial.gone = [name for name in base if name not in set(head)]
+    if not trial.cases:
+        raise UnusableError(
+            "base and head have no benchmark in common"
+            if base or head
+            else "the command runs no benchmark: no test has the fixture of pytest-benchmark"
+        )
+    packages = [pair.packages(side) for side in ("base", "head")]
+    trial.packages = {
+        name: (packages[0].get(name, "none"), packages[1].get(name, "none"))
+        for name in sorted({*packages[0], *packages[1]})
+        if packages[0].get(name) != packages[1].get(name)
+    }
+    trial.counter = pair.counter
 
 
-def _table(changes: list[Change]) -> str:
-    rows = [["case", "base", "new", "time, new / base"]]
-    rows += [[c.case, ratio_text(c.base), ratio_text(c.new), f"{c.slower:.2f}"] for c in changes]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    rule = (
-        "|"
-        + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths))
-        + "|"
-    )
-    return "\n".join([lines[0], rule, *lines[1:]])
+def _count(
+    trial: Trial,
+    sides: Sequence[Side],
+    command: Sequence[str],
+    plugin: Path,
+    calls: dict[str, int],
+    report: Callable[[str], None],
+) -> None:
+    """The second measure."""
+    wanted = trial.settings.counter
+    if trial.counter == "hardware" and wanted in ("auto", "hardware"):
+        report("counting instructions by the CPU's counter")
+        with lockstep.Pair(sides, command, plugin, _ALONE) as pair:
+            _count_in(trial, pair, calls)
+        return
+    trial.counter = "none"
+    if wanted == "hardware":
+        raise UnusableError("counter = hardware: this machine has none that may be used")
+    valgrind = shutil.which("valgrind")
+    if valgrind is None and wanted == "valgrind":
+        raise UnusableError("counter = valgrind: it is not installed")
+    if valgrind is None or wanted == "none":
+        return
+    report("counting instructions by Valgrind")
+    trial.counter = "valgrind"
+    variables = _ALONE | _AVX2
+    with lockstep.Pair(sides, command, plugin, variables) as pair:  # compiles what has to be
+        for _ in pair.go_through(list(trial.cases)):
+            pass
+    outputs = {side.name: str(plugin / f"callgrind-{side.name}") for side in sides}
+    before = {
+        name: ["env", f"FASTACT_GATE_CALLGRIND={output}", valgrind, "--tool=callgrind", "--quiet"]
+        + ["--trace-children=yes", "--instr-atstart=no", f"--callgrind-out-file={output}"]
+        for name, output in outputs.items()
+    }
+    with lockstep.Pair(sides, command, plugin, variables, before) as pair:
+        _count_in(trial, pair, calls)
+    for output in outputs.values():
+        Path(output).unlink(missing_ok=True)
 
 
-def _listed(conditions: dict[str, str]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in conditions.items())
+def _count_in(trial: Trial, pair: lockstep.Pair, calls: dict[str, int]) -> None:
+    """Case by case, as far as the time suffices."""
+    end = time.monotonic() + COUNTING * 60 * trial.settings.minutes
+    for name, excuse in pair.go_through(list(trial.cases)):
+        if trial.settings.minutes and time.monotonic() > end:
+            break
+        if not excuse and pair.counter != "none":
+            trial.cases[name].instructions = lockstep.count(pair, calls[name])

@@ -14,7 +14,7 @@ from fastact.benchmark.table import GAP_TITLES, MODE_TITLES, TITLES, conditions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["best", "history", "ratios", "save", "svg", "throughput", "throughput_groups"]
+__all__ = ["best", "ratios", "save", "svg", "throughput", "throughput_groups"]
 
 #: Told apart by marker and dash, and in print by lightness: Okabe and Ito's colours.
 _STYLES: dict[str, dict[str, Any]] = {
@@ -98,46 +98,6 @@ def ratios(run: Run, dark: bool = False) -> Figure:
         axes[0][0].invert_yaxis()
         axes[0][0].margins(y=0.01)
         figure.supxlabel(conditions(run), fontsize=7)
-    return figure
-
-
-def history(runs: list[Run], dark: bool = False) -> Figure:
-    """How the ratio to NumPy went from run to run: a line for each case, those that moved named."""
-    cases = list(dict.fromkeys(str(r.case) for run in runs for r in run.results))
-    labels = [run.label[:9] or run.started[:10] for run in runs]
-    with _canvas(dark, 9, 4.5) as figure:
-        panel = figure.subplots()
-        lines = []
-        for case in cases:
-            points = [
-                (i, r.ratio("numpy").value)
-                for i, run in enumerate(runs)
-                for r in run.results
-                if str(r.case) == case and "numpy" in r.seconds
-            ]
-            if points:
-                # Beside where it began, so that all fit one scale.
-                relative = [(i, value / points[0][1]) for i, value in points]
-                lines.append((abs(relative[-1][1] - 1), case, relative))
-        lines.sort(key=lambda line: -line[0])
-        for rank, (_, case, relative) in enumerate(lines):
-            named = rank < 6
-            x, y = zip(*relative, strict=True)
-            panel.plot(
-                x,
-                y,
-                marker="osD^vX"[rank] if named else ".",
-                alpha=1 if named else 0.35,
-                linewidth=1.6 if named else 0.8,
-                label=case if named else None,
-                color=None if named else "#888888",
-            )
-        low, high = panel.get_ylim()
-        panel.set_ylim(min(low, 0.8), max(high, 1.25))
-        panel.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-        panel.set_ylabel("ratio to NumPy / that of the first run")
-        if lines:
-            panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

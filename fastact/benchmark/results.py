@@ -27,9 +27,11 @@ __all__ = [
     "Result",
     "Run",
     "UnusableError",
+    "dump",
     "machine_facts",
     "read_json",
     "read_runs",
+    "runs_from_file",
     "write",
     "write_runs",
 ]
@@ -49,6 +51,8 @@ class Result:
     case: Case
     bytes_moved: int
     seconds: dict[str, list[float]]
+    #: How often the case was visited.
+    passes: int = 1
 
     def median(self, library: str = "fastact") -> float:
         """Seconds."""
@@ -85,6 +89,7 @@ class Run:
             if known.case == result.case:
                 for library, seconds in result.seconds.items():
                     known.seconds[library] += seconds
+                known.passes += result.passes
                 return
         self.results.append(result)
 
@@ -120,10 +125,12 @@ def _cpu_model() -> str:
 
 
 def write_runs(path: Path, runs: list[Run]) -> None:
-    content = {"format": FORMAT, "version": VERSION, "runs": [_to_json(run) for run in runs]}
-    # A line for each case: readable, and small changes make small differences.
-    text = json.dumps(content, indent=1)
-    write(path, _join_lists(text).encode())
+    dump(path, {"format": FORMAT, "version": VERSION, "runs": [_to_json(run) for run in runs]})
+
+
+def dump(path: Path, content: dict[str, Any]) -> None:
+    """Lists of numbers on a line each: readable, and small changes make small differences."""
+    write(path, _join_lists(json.dumps(content, indent=1)).encode())
 
 
 def _join_lists(text: str) -> str:
@@ -141,6 +148,7 @@ def _to_json(run: Run) -> dict[str, Any]:
             dataclasses.asdict(result.case)
             | {
                 "bytes_moved": result.bytes_moved,
+                "passes": result.passes,
                 "seconds": {k: [float(f"{s:.4g}") for s in v] for k, v in result.seconds.items()},
             }
             for result in run.results
@@ -150,7 +158,10 @@ def _to_json(run: Run) -> dict[str, Any]:
 
 def read_runs(path: Path) -> list[Run]:
     """The runs in a file that ``fastact bench --json`` wrote."""
-    content = read_json(path)
+    return runs_from_file(read_json(path), path)
+
+
+def runs_from_file(content: Any, path: Path) -> list[Run]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UnusableError(f"{path}: not written by fastact bench")
     return runs_from_json(content, path)
@@ -193,7 +204,8 @@ def _run_from_json(content: dict[str, Any]) -> Run:
             0 < s < math.inf for times in seconds.values() for s in times
         ):
             raise ValueError(f"{case}: rounds must be positive seconds, as many for each library")
-        results.append(Result(case, int(entry["bytes_moved"]), seconds))
+        passes = int(entry.get("passes", 1))
+        results.append(Result(case, int(entry["bytes_moved"]), seconds, passes))
     copies = {int(n): float(b) for n, b in content["copy_bandwidth"].items()}
     return Run(dict(content["machine"]), content["started"], content["label"], results, copies)
 

@@ -21,6 +21,8 @@ __all__ = [
     "columns",
     "conditions",
     "elements",
+    "long_duration",
+    "markdown_table",
     "print_run",
     "ratio_text",
 ]
@@ -131,12 +133,32 @@ def duration(seconds: float) -> str:
     raise AssertionError
 
 
+def long_duration(seconds: float) -> str:
+    """For people who wait: "50 s", "3 min", "2 h 10 min"."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 def ratio_text(estimate: Estimate, interval: bool = True) -> str:
     value, low, high = (
         f"{x:.2f}" if x < 9.995 else f"{x:.1f}" if x < 99.95 else f"{x:.0f}"
         for x in (estimate.value, estimate.low, estimate.high)
     )
     return f"{value} ({low}–{high})" if interval else value
+
+
+def markdown_table(rows: list[list[str]]) -> str:
+    """The first row is the head; the first column is text, the others are flushed right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    first, *others = widths
+    rule = "|" + "|".join(["-" * (first + 2), *("-" * (w + 1) + ":" for w in others)]) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def print_run(run: Run, console: Console) -> None:

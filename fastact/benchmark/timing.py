@@ -30,6 +30,7 @@ __all__ = [
     "check",
     "contest",
     "copy_contender",
+    "expected_seconds",
     "gaps",
     "measure",
     "numbers",
@@ -371,6 +372,14 @@ def measure(
         # Rotate: a pool of threads goes on spinning for a while into whoever comes next.
         order.append(order.pop(0))
     return times
+
+
+def expected_seconds(case: Case, libraries: int, seconds: float) -> float:
+    """How long ``measure`` and what comes before and after it will take, about."""
+    call = 2e-9 * case.n  # over the libraries, of which NumPy takes longest
+    sample = {"none": 2 * max(SAMPLE_SECONDS, call), "sleep": 0.01 + call, "matmul": 1e-3 + call}
+    prepared = 0.04 + 40e-9 * case.n
+    return prepared + 1.125 * max(seconds, MIN_ROUNDS * libraries * sample[case.gap])
 
 
 @functools.cache

@@ -1,6 +1,8 @@
 """Measure activations on this machine beside NumPy's idioms and PyTorch, in turns.
 
-Without a NAME every function is measured, at a few sizes; with one or several, at every size.
+Without a NAME every function is measured, at a few sizes; with one or several, at every size. Says
+how long it will take. What Ctrl-C interrupts is kept beside the file of --json, and the same
+command with --resume goes on.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vs", **lists, help="of numpy,torch (both, if PyTorch is installed)")
     parser.add_argument(
         "--profile",
-        choices=["smoke", "default", "full"],
-        help="a set of cases: smoke is a few of every function; default is every size; full adds "
-        "dtypes and gaps (default if there is a NAME, else smoke)",
+        choices=["gate", "smoke", "default", "full"],
+        help="a set of cases: gate is one of every kind of kernel; smoke is a few of every "
+        "function; default is every size; full adds dtypes and gaps (default if there is a NAME, "
+        "else smoke)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads (what the machine has)")
+    parser.add_argument("--seconds", type=float, help="time for each case, about (0.8)")
     parser.add_argument(
-        "--seconds", type=float, default=0.8, help="time for each case, about (0.8)"
+        "--quick",
+        action="store_true",
+        help="a first impression: each function into an array of 10k and of 1M "
+        "elements, a tenth of a second each",
     )
     parser.add_argument(
         "--passes",
@@ -69,6 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=int, metavar="N", help="with --append, keep only the last N runs"
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where Ctrl-C interrupted the same command"
+    )
     parser.add_argument("--label", default="", help="what was measured, such as a commit")
 
 
@@ -87,16 +98,27 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, LookupError) as error:
         print(f"fastact bench: {error.args[0]}", file=sys.stderr)
         return 2
-    from fastact.benchmark.results import Run, write_runs
+    from fastact.benchmark.results import write_runs
     from fastact.benchmark.table import print_run
 
-    measured = Run.begin(options.label)
+    steps = cases * options.passes
     try:
-        _measure(measured, cases * options.passes, libraries, options.seconds / options.passes)
+        measured, done = _begin(options, steps)
+    except ValueError as error:
+        print(f"fastact bench: {error}", file=sys.stderr)
+        return 2
+    left = steps[done:]
+    seconds = options.seconds / options.passes
+    try:
+        for _ in _measure(measured, left, libraries, seconds):
+            done += 1
     except KeyboardInterrupt:
         print_run(measured, terminal)
         files = [str(f) for f in (options.json, options.plot, options.html) if f]
         unwritten = f"; not written: {', '.join(files)}" if files else ""
+        if options.json:
+            write_runs(_unfinished(options), [measured])
+            unwritten += "; the same command with --resume goes on"
         print(
             f"interrupted: measured {len(measured.results)} of {len(cases)} cases{unwritten}",
             file=sys.stderr,
@@ -105,8 +127,45 @@ def run(options: argparse.Namespace) -> int:
     print_run(measured, terminal)
     if options.json:
         write_runs(options.json, [*previous, measured])
+        _unfinished(options).unlink(missing_ok=True)
     write_outputs(options, [*previous, measured])
     return 0
+
+
+def _unfinished(options: argparse.Namespace) -> Path:
+    """What an interrupted command has measured so far."""
+    return options.json.with_name(f"{options.json.name}.unfinished")
+
+
+def _begin(options: argparse.Namespace, steps: list[Case]) -> tuple[Run, int]:
+    """A new run, or with --resume the interrupted one, and how many steps it has made."""
+    from collections import Counter
+
+    from fastact.benchmark.results import Run, machine_facts, read_runs
+
+    new = Run.begin(options.label)
+    if not options.resume:
+        return new, 0
+    if not options.json:
+        raise ValueError("--resume needs the --json FILE of the command that was interrupted")
+    if not _unfinished(options).exists():
+        raise ValueError(
+            f"--resume: there is no {_unfinished(options)}, so nothing was interrupted"
+        )
+    (run,) = read_runs(_unfinished(options))
+    if run.machine != machine_facts():
+        raise ValueError("--resume: machine, threads or versions are not those of before")
+    # Cases are measured in the order of the steps, so the last one that is there was the last.
+    passes = Counter({str(result.case): result.passes for result in run.results})
+    done = 0
+    for case in steps:
+        if not passes[str(case)]:
+            break
+        passes[str(case)] -= 1
+        done += 1
+    if +passes:
+        raise ValueError("--resume: the command that was interrupted had other cases")
+    return run, done
 
 
 def _run_on_gpu(options: argparse.Namespace) -> int:
@@ -116,7 +175,10 @@ def _run_on_gpu(options: argparse.Namespace) -> int:
         from fastact.benchmark import gpu
         from fastact.benchmark.cases import DTYPES, SUBJECTS, select
 
-        unused = ("gap", "json", "plot", "html", "profile", "threads", "append", "keep", "label")
+        unused = [
+            *("gap", "json", "plot", "html", "profile", "threads", "append", "keep", "label"),
+            *("quick", "resume"),
+        ]
         for name in unused:
             if getattr(options, name):
                 raise ValueError(f"--{name} is not for --device cuda")
@@ -179,6 +241,12 @@ def _selection(options: argparse.Namespace) -> tuple[list[Case], list[str]]:
     for library in libraries:
         if not available(library):
             raise LookupError(f"--vs {library}: the package is not installed")
+    if options.quick and (sizes or modes or options.profile):
+        raise ValueError("--quick cannot be combined with --profile, --size or --mode")
+    if options.quick:
+        sizes, modes = [10_000, 1_000_000], ["out"]
+    if options.seconds is None:
+        options.seconds = 0.1 if options.quick else 0.8
     if not options.seconds > 0:
         raise ValueError("--seconds must be positive")
     if options.passes < 1:
@@ -218,25 +286,23 @@ def _size(text: str) -> int:
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def _measure(measured: Run, cases: list[Case], libraries: list[str], seconds: float) -> None:
+def _measure(
+    measured: Run, cases: list[Case], libraries: list[str], seconds: float
+) -> Iterator[None]:
     """Case by case into ``measured``, which holds those that are complete at any time."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from fastact.benchmark import timing
     from fastact.benchmark.results import Result
+    from fastact.benchmark.table import long_duration
 
-    stderr = Console(stderr=True)
+    expected = [timing.expected_seconds(case, len(libraries), seconds) for case in cases]
+    stderr = Console(stderr=True, highlight=False)
+    stderr.print(f"{len(cases)} measurements, about {long_duration(sum(expected))}")
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=stderr,
         transient=True,
@@ -244,9 +310,10 @@ def _measure(measured: Run, cases: list[Case], libraries: list[str], seconds: fl
         # Drawn between cases only: a thread that draws would take time from what is measured.
         auto_refresh=False,
     ) as progress:
-        task = progress.add_task("", total=len(cases))
-        for case in cases:
-            progress.update(task, description=str(case), refresh=True)
+        task = progress.add_task("", total=sum(expected))
+        for i, case in enumerate(cases):
+            description = f"{case} ({i + 1} of {len(cases)})"
+            progress.update(task, description=description, refresh=True)
             if case.gap == "none" and case.array_bytes not in measured.copy_bandwidth:
                 copy = timing.copy_contender(case.array_bytes)
                 copying = statistics.median(timing.measure({"copy": copy}, seconds / 8)["copy"])
@@ -255,7 +322,8 @@ def _measure(measured: Run, cases: list[Case], libraries: list[str], seconds: fl
             times = timing.measure(contenders, seconds, case.gap)
             timing.check(case, contenders)
             measured.add(Result(case, case.bytes_moved, times))
-            progress.advance(task)
+            progress.advance(task, expected[i])
+            yield
 
 
 # --- files ----------------------------------------------------------------------------------------
