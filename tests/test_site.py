@@ -148,46 +148,44 @@ def test_parameters_are_drawn_with_values_that_can_be_told_apart():
 
 
 @pytest.fixture(scope="module")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The site, built twice in new copies, without running the tutorials; warnings are errors."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("site"), seed=1)
+
+
+def build(root: Path, seed: int) -> Path:
+    """The site, built in a new copy, without running the tutorials; warnings are errors."""
     pytest.importorskip("sphinx", minversion="9")
-    built = []
-    for seed in "12":
-        root = tmp_path_factory.mktemp("site")
-        generated = ("_build", "_doctrees", "auto_tutorials", "functions", "reference")
-        shutil.copytree(DOCS, root / "docs", ignore=shutil.ignore_patterns(*generated))
-        for file in DOCS.parent.glob("*.md"):  # of which some are pages
-            shutil.copy(file, root)
-        for folder in ("fastact", "tools", ".github"):  # which pages link to
-            (root / folder).symlink_to(DOCS.parent / folder)
-        command = ["sphinx", "-qW", "--keep-going", "-d", "trees"]
-        if (DOCS / "tutorials").exists():
-            command += ["-D", "plot_gallery=0"]
-        done = subprocess.run(
-            [sys.executable, "-m", *command, "docs", "built"],
-            cwd=root,
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        built.append(root / "built")
-    return built
+    generated = ("_build", "_doctrees", "auto_tutorials", "functions", "reference")
+    shutil.copytree(DOCS, root / "docs", ignore=shutil.ignore_patterns(*generated))
+    for file in DOCS.parent.glob("*.md"):  # of which some are pages
+        shutil.copy(file, root)
+    for folder in ("fastact", "tools", ".github"):  # which pages link to
+        (root / folder).symlink_to(DOCS.parent / folder)
+    command = ["sphinx", "-qW", "--keep-going", "-d", "trees", "-D", "plot_gallery=0"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "docs", "built"],
+        cwd=root,
+        env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root / "built"
 
 
-@pytest.mark.thorough
-def test_built_twice_it_is_the_same(sites):
+@pytest.mark.exhaustive
+def test_built_twice_it_is_the_same(site, tmp_path):
     first, second = (
-        {file.relative_to(site): file.read_bytes() for file in site.rglob("*") if file.is_file()}
-        for site in sites
+        {file.relative_to(root): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+        for root in (site, build(tmp_path, seed=2))
     )
     assert first.keys() == second.keys()
     assert [name for name, content in first.items() if second[name] != content] == []
 
 
 @pytest.mark.thorough
-def test_every_public_name_can_be_linked_to(sites):
-    inventory = (sites[0] / "objects.inv").read_bytes().split(b"\n", 4)[4]
+def test_every_public_name_can_be_linked_to(site):
+    inventory = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]
     found = {line.split(" ")[0] for line in zlib.decompress(inventory).decode().splitlines()}
     modules = ["fused", "integrations", "losses", "memory", "objectives", "special"]
     names = [f"fastact.{name}" for name in fa.__all__ if name not in ("__version__", *modules)]

@@ -391,8 +391,11 @@ class _Logits(_Labels):
             )
         self.smoothing = label_smoothing
         super().__init__(function, "logits", logits, labels, axis, weight, ignore_index)
+        # Half types where one kernel does everything: NumPy converts to float16 one by one, and
+        # takes 20 times as long for subnormal numbers, which gradients of a mean are.
         wide = np.float64 if self.dtype == np.float64 else np.float32
-        self.rows = np.ascontiguousarray(self.of_classes, wide).reshape(-1, self.classes)
+        dtype = self.dtype if self.targets is None and not self.smoothing else wide
+        self.rows = np.ascontiguousarray(self.of_classes, dtype).reshape(-1, self.classes)
 
     def _others(self) -> str:
         return f", or probabilities of shape {self.shape}"

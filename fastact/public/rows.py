@@ -136,7 +136,7 @@ def part_ufunc(formula: RowFormula) -> np.ufunc:
         f"{inputs}->{kept[0]}{sums[0]}",
         "." * arrays + kept[1] + sums[1],
         lambda kind: kernels.partial(formula, kind),
-        half=False,
+        half=not formula.keeps_term,
     )
 
 
@@ -144,7 +144,7 @@ def labelled_ufunc(formula: RowFormula, name: str) -> np.ufunc:
     """Cross-entropy of rows with labels, as ``kernels.labelled`` says."""
     signature, dtypes = "(n),(),(),()->(n),(),(),(),()", ".ldd.dddd"
     unit = functools.partial(kernels.labelled, formula)
-    return row_ufunc(name, signature, dtypes, unit, half=False)
+    return row_ufunc(name, signature, dtypes, unit)
 
 
 class _RowFunction:
