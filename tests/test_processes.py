@@ -398,8 +398,9 @@ def test_an_edited_formula_gives_a_new_kernel(copied_package, tmp_path):
 
 
 def test_an_edited_helper_gives_a_new_kernel(copied_package, tmp_path):
-    program = "print(*fa.relu(np.uint16([2, 3]).view(ml_dtypes.bfloat16)).view(np.uint16).tolist())"
-    prologue = PROLOGUE + "import ml_dtypes\n"
+    # Not relu, which only chooses, and converts nothing.
+    program = "print(*fa.leaky_relu(x).view(np.uint16).tolist())"
+    prologue = PROLOGUE + "import ml_dtypes\nx = np.uint16([2, 3]).view(ml_dtypes.bfloat16)\n"
     settings = {"cwd": copied_package.parent, "FASTACT_CACHE_DIR": tmp_path / "cache"}
     settings["PYTHONDONTWRITEBYTECODE"] = 1
     settings["FASTACT_VECTOR_BITS"] = 256  # vectors of 512 bits do without this helper
