@@ -159,7 +159,7 @@ def build(root: Path, seed: int) -> Path:
     shutil.copytree(DOCS, root / "docs", ignore=shutil.ignore_patterns(*generated))
     for file in DOCS.parent.glob("*.md"):  # of which some are pages
         shutil.copy(file, root)
-    for folder in ("fastact", "tools", ".github"):  # which pages link to
+    for folder in ("fastact", "tools", "examples", ".github"):  # which pages link to
         (root / folder).symlink_to(DOCS.parent / folder)
     command = ["sphinx", "-qW", "--keep-going", "-d", "trees", "-D", "plot_gallery=0"]
     done = subprocess.run(
