@@ -70,18 +70,24 @@ def forward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = formula(x, *parameters)``."""
     name = f"{_name(entry, operands)}-{operands.kind.name}"
     formula = _formula(entry, operands, "formula")
+    unit = _choices(name, formula, operands)
+    if unit is not None:
+        return unit
     functions = functions_source(operands.kind.compute, wide=_wide(), value=formula)
-    return _choices(name, formula, operands) or _unit(name, functions, operands)
+    return _unit(name, functions, operands)
 
 
 def backward(entry: Activation, operands: Operands) -> Unit:
     """The loop ``out = grad * derivative(x, *parameters)``, 0 where the derivative is 0."""
-    known = entry.parameters | entry.derivative_parameters
-    parameters = [*known] if operands.parameters else []
     name = f"{_name(entry, operands)}_backward-{operands.kind.name}"
     derivative = _formula(entry, operands, "derivative")
+    unit = _choices(name, derivative, operands, slope=True)
+    if unit is not None:
+        return unit
+    known = entry.parameters | entry.derivative_parameters
+    parameters = [*known] if operands.parameters else []
     functions = backward_source(derivative, parameters, operands.kind.compute, _wide())
-    return _choices(name, derivative, operands, True) or _unit(name, functions, operands)
+    return _unit(name, functions, operands)
 
 
 def backward_from_output(entry: Activation, operands: Operands) -> Unit:

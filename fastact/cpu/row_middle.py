@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastact.cpu.row_source import BESIDE, INDEX, Source, indented
+from fastact.cpu.row_source import ARRAYS, BESIDE, INDEX, Source, indented
 from fastact.cpu.row_vectors import VectorSource
 
 __all__ = ["MiddleSource", "MiddleVectorSource"]
@@ -39,12 +39,7 @@ if rows < 1:
     rows = 8
 n = dimensions[1] // rows
 {operands}{strides}
-tops = new_tops()
-counts = new_counts()
-firsts = new_firsts()
-totals = new_totals()
-lows = new_lows()
-for item in range(dimensions[0]):
+{ARRAYS}for item in range(dimensions[0]):
 {indented(item)}
     r = 0
     while r < rows:

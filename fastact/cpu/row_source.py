@@ -28,7 +28,7 @@ from fastact.source import elementary
 from fastact.source.formulas import Formula, call, functions_source
 from fastact.source.totals import known
 
-__all__ = ["BESIDE", "DOUBLE", "INDEX", "Source", "indented", "two_sum"]
+__all__ = ["ARRAYS", "BESIDE", "DOUBLE", "INDEX", "Source", "indented", "two_sum"]
 
 #: Bytes of the stack that short rows are copied to; together with the rest, less than a page.
 SHORT_BYTES = 2048
@@ -48,6 +48,16 @@ BLOCK = {"float32": 512, "float64": 64}
 
 INDEX = Kind("int64", "int64", "int64")
 DOUBLE = Kind("float64", "float64", "float64")
+
+
+#: What a loop begins with: a number for each of the rows that are worked on at once.
+ARRAYS = """\
+tops = new_tops()
+counts = new_counts()
+firsts = new_firsts()
+totals = new_totals()
+lows = new_lows()
+"""
 
 
 class Source:
@@ -216,12 +226,7 @@ if (where >= 0) and (where < n):
 rows = dimensions[0]
 n = dimensions[1]
 {operands}{strides}
-tops = new_tops()
-counts = new_counts()
-firsts = new_firsts()
-totals = new_totals()
-lows = new_lows()
-if {contiguous} and n > {limit}:
+{ARRAYS}if {contiguous} and n > {limit}:
 {indented(self.sequences())}
 elif {adjacent} and rows >= 8:
     r = 0
