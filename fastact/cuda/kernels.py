@@ -576,7 +576,13 @@ def rows(formula: RowFormula, kind: Kind) -> CudaKernel:
     result = f"result({f'term({of_term})' if formula.keeps_term else elements}, first, second)"
     stored = f"store_one(o + i, S({call(kind.store, f'T({result})')}))"
     work += _over_row([*load, stored])
-    source = f"""\
+    source = _for_each_row(functions, given, size, work)
+    return CudaKernel(f"{formula.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
+
+
+def _for_each_row(functions: str, given: list[str], size: int, work: list[str]) -> str:
+    """Source of a kernel whose blocks go through rows, with what is done to one."""
+    return f"""\
 {_rounded(functions)}
 
 def kernel({", ".join(given)}):
@@ -588,7 +594,6 @@ def kernel({", ".join(given)}):
 {_indented(work, 8)}
         row += cuda.gridDim.x
 """
-    return CudaKernel(f"{formula.name}_rows_{kind.name}", kind, source, ("int64",) * len(given))
 
 
 def _over_row(lines: list[str]) -> list[str]:
@@ -835,18 +840,7 @@ def cross_entropy(kind: Kind, gradient: bool, weighted: bool, summed: bool) -> C
         "after",
         "ignored",
     ]
-    source = f"""\
-{_rounded(functions)}
-
-def kernel({", ".join(given)}):
-    partial = cuda.shared.array({THREADS}, shared_float64)
-    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
-    row = cuda.blockIdx.x
-    while row < before * after:
-        base = {size} * (row // after * length * after + row % after)
-{_indented(work, 8)}
-        row += cuda.gridDim.x
-"""
+    source = _for_each_row(functions, given, size, work)
     forms = "gradient_" * gradient + "weighted_" * weighted + "summed_" * summed
     name = f"cross_entropy_{forms}rows_{kind.name}"
     return CudaKernel(name, kind, source, ("int64",) * len(given))
