@@ -348,3 +348,9 @@ def assert_close(actual, expected, dtype):
     tolerance = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-13}[dtype]
     actual, expected = actual.astype(float), expected.astype(float)
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 10), (1, rows.LONG_ROW)])
+def test_an_axis_that_there_is_not_is_named(shape):
+    with pytest.raises(np.exceptions.AxisError, match="softmax: axis 5 is out of bounds"):
+        fa.softmax(np.ones(shape, np.float32), 5)

@@ -151,7 +151,7 @@ class _RowFunction:
     """The ufuncs of a formula of rows: of whole rows, and the two that long rows need."""
 
     def __init__(self, name: str, formula: RowFormula) -> None:
-        self.formula = formula
+        self.name, self.formula = name, formula
         arrays = len(formula.inputs)
         inputs = ",".join(["(n)"] * arrays)
         self.ufunc = row_ufunc(
@@ -195,7 +195,7 @@ class _RowFunction:
         """
         first = arrays[0]
         shape: tuple[int, ...] = first.shape
-        axis = shapes.axis_number("", axis, shape)
+        axis = shapes.axis_number(self.name, axis, shape)
         rows = math.prod(shape[axis + 1 :])
         if axis == 0 or not FEW_SIDE_BY_SIDE <= rows <= MANY_SIDE_BY_SIDE or not first.size:
             return False
@@ -207,7 +207,7 @@ class _RowFunction:
 
     def of_long_rows(self, arrays: tuple[Any, ...], axis: int, out: Array | None) -> Any:
         """The result, computed by parts; None if these are not few long rows."""
-        if not _splits(arrays, axis, out):
+        if not _splits(self.name, arrays, axis, out):
             return None
         if out is None:
             out = np.empty_like(arrays[0])
@@ -240,10 +240,10 @@ class _RowFunction:
             self.result(*views[:-1], *known, views[-1])
 
 
-def _splits(arrays: tuple[Any, ...], axis: int, out: Array | None) -> bool:
+def _splits(function: str, arrays: tuple[Any, ...], axis: int, out: Array | None) -> bool:
     """Whether these are few long rows, and arrays without any peculiarity."""
     first = arrays[0]
-    length = first.shape[shapes.axis_number("", axis, first.shape)]
+    length = first.shape[shapes.axis_number(function, axis, first.shape)]
     return (
         length >= LONG_ROW
         and first.size <= FEW_ROWS * length
