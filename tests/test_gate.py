@@ -14,11 +14,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from fastact.benchmark import comment, sequential, sides, trial
+from fastact.benchmark import comment, lockstep, sequential, side, sides, trial
 from fastact.benchmark.results import UnusableError
 from fastact.benchmark.settings import Limits, Settings, read_settings, settings_from
 from fastact.benchmark.side import counters
@@ -402,3 +403,32 @@ def test_valgrind_counts(tmp_path):
     _, first, again, twice, thrice = map(int, counts)  # Python adapts code as it runs
     assert abs(first - again) < 0.01 * first
     assert abs((thrice - twice) - (twice - again)) < 0.05 * (twice - again)
+
+
+class LongCalls:
+    """Stands for a pair of processes, or for the calls in one of them."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def ask(self, side: str, request: str, calls: int) -> float:
+        self.asked.append(side)
+        time.sleep(0.1)
+        return 0.1 if side == "base" else 0.11
+
+    def run(self, calls: int) -> float:
+        return self.ask("base", "time", calls)
+
+
+def test_long_calls_get_fewer_turns():
+    pair = LongCalls()
+    logarithm, seconds = lockstep.rounds(pair, calls=1)
+    assert math.exp(logarithm) == pytest.approx(1.1)
+    assert seconds == 0.1
+    assert sorted(pair.asked) == ["base"] * 5 + ["head"] * 5
+
+
+def test_long_calls_are_not_made_twice_for_one_sample():
+    calls = LongCalls()
+    assert side._shortest(calls, 1) == 0.1
+    assert len(calls.asked) == 1

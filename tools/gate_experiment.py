@@ -6,9 +6,9 @@
     python tools/gate_experiment.py summary results
 
 A repetition compares two commits of a copy of this repository: equal ones, or one with slowdowns by
-5 % or 10 % planted in 3 of 12 cases. Which ones is drawn by lot and written to a file that is read
-by the summary only. A planted case has its function work on more elements, so many that a call
-takes 5 % or 10 % longer; ``count`` checks it by instructions.
+5 % or 10 % planted in 3 of 12 cases. Which ones is drawn by lot, among those that were drawn least
+often before, and written to a file that the gate does not see. A planted case has its function work
+on more elements, so many that a call takes 5 % or 10 % longer; ``count`` checks it by instructions.
 The rules:
 
 - A planted case is found if the gate's verdict on it is "slower" or "slower by time alone".
@@ -126,14 +126,24 @@ def repository(directory: Path) -> Path:
 def repeat(
     directory: Path, copy: Path, name: str, percent: int, cases: list[str], minutes: float
 ) -> None:
-    lot = random.SystemRandom()
-    planted = sorted(lot.sample(cases, PLANTED_CASES)) if percent else []
+    planted = draw(directory, name, cases) if percent else []
     result = directory / f"{name}.running"
     done = compare(copy, cases, planted, percent, result, minutes)
     if done.returncode not in (0, 1):
         raise SystemExit(done.stderr)
     (directory / f"{name}.planted").write_text(json.dumps(planted))
     result.rename(directory / f"{name}.json")
+
+
+def draw(directory: Path, name: str, cases: list[str]) -> list[str]:
+    """By lot, and each case as often as the others over the repetitions."""
+    before = collections.Counter(
+        case
+        for file in directory.glob(f"{name.rpartition('-')[0]}-*.planted")
+        for case in read_json(file)
+    )
+    shuffled = random.SystemRandom().sample(cases, len(cases))
+    return sorted(sorted(shuffled, key=lambda case: before[case])[:PLANTED_CASES])
 
 
 def compare(
@@ -152,6 +162,7 @@ def compare(
     command += ["--json", str(result.absolute()), "--minutes", str(minutes)]
     command += ["--counter", counter]
     command += ["--", "pytest", "bench", "--profile", "planted", "-k", "not numpy"]
+    command += ["-p", "no:hypothesispytest"]  # a second for each pass
     return subprocess.run(command, cwd=copy, capture_output=True, text=True)
 
 
@@ -239,7 +250,7 @@ def summary(directory: Path) -> str:
     for file in sorted(directory.glob("*-*-*.json")):
         kind, percent_text, _ = file.stem.split("-")
         trial = from_json(read_json(file), file)
-        planted = json.loads(file.with_suffix(".planted").read_text())
+        planted = read_json(file.with_suffix(".planted"))
         failing = {short(j.case.name) for j in judge(trial) if j.fails}
         for case in planted:
             found[kind, percent_text, case].append(case in failing)
