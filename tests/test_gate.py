@@ -411,13 +411,13 @@ class LongCalls:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def ask(self, side: str, request: str, calls: int) -> float:
+    def time(self, side: str, calls: int, cpu: int | None = None) -> float:
         self.asked.append(side)
         time.sleep(0.1)
         return 0.1 if side == "base" else 0.11
 
     def run(self, calls: int) -> float:
-        return self.ask("base", "time", calls)
+        return self.time("base", calls)
 
 
 def test_long_calls_get_fewer_turns():
@@ -430,5 +430,5 @@ def test_long_calls_get_fewer_turns():
 
 def test_long_calls_are_not_made_twice_for_one_sample():
     calls = LongCalls()
-    assert side._shortest(calls, 1) == 0.1
+    assert side._shortest(calls, 1, None) == 0.1
     assert len(calls.asked) == 1

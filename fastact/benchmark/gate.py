@@ -157,4 +157,5 @@ def _count_in(trial: Trial, pair: lockstep.Pair, calls: dict[str, int]) -> None:
         if trial.settings.minutes and time.monotonic() > end:
             break
         if not excuse and pair.counter != "none":
-            trial.cases[name].instructions = lockstep.count(pair, calls[name])
+            counted = pair.count(calls[name])
+            trial.cases[name].instructions = counted["base"], counted["head"]

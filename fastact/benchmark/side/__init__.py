@@ -134,9 +134,9 @@ class Side:
         """Answer until the gate has seen enough; seconds of a call each time."""
         seconds = []
         while True:
-            request, n = self._receive()
+            request, n, cpu = self._receive()
             if request == "time":
-                answer = _shortest(calls, n)
+                answer = _shortest(calls, n, cpu)
                 seconds.append(answer / n)
             elif request == "count":
                 calls.run(n)  # in the state that calls leave behind
@@ -146,8 +146,9 @@ class Side:
             self._send(answer)
 
 
-def _shortest(calls: _Calls, n: int) -> float:
+def _shortest(calls: _Calls, n: int, cpu: int | None) -> float:
     """Seconds of the shortest of some samples of n calls each: one that nobody disturbed."""
+    _go_to(cpu)
     first = calls.run(n)  # what the other side left in the caches is not timed
     if first > LONG_SECONDS:
         return first
@@ -156,6 +157,15 @@ def _shortest(calls: _Calls, n: int) -> float:
     while sum(samples) < TURN_SECONDS and not (samples and time.perf_counter() > end):
         samples.append(calls.run(n))
     return min(samples)
+
+
+def _go_to(cpu: int | None) -> None:
+    """Have this thread run there, and allow all others at once: threads that calls start inherit
+    what is allowed."""
+    allowed = os.sched_getaffinity(0) if cpu is not None else set()
+    if cpu in allowed:
+        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, allowed)
 
 
 class _Calls:
