@@ -188,8 +188,10 @@ class _Calls:
         return time.perf_counter() - start
 
     def count(self, counter: Any, n: int) -> float:
-        """Instructions of a call."""
-        return counter.count(functools.partial(self.run, n)) / n
+        """Instructions of a call, without what happens once in a while: the lesser half's."""
+        part = (n + 1) // 2
+        run = functools.partial(self.run, part)
+        return min(counter.count(run) for _ in range(min(n, 2))) / part
 
 
 class _PreparedCalls(_Calls):
