@@ -40,6 +40,7 @@ ROUNDS = 30
 #: fill them. Passes over equal calls of 1.3 to 5 ms spread by 1.2 to 2.0 % with 30 turns, and by
 #: 1.3 to 2.3 % with 12.
 VISIT_SECONDS = 0.3
+#: What the longest calls get; a choice that nothing was measured for.
 FEWEST_ROUNDS = 5
 START_SECONDS = 120
 #: Of Callgrind, which is 50 times slower.

@@ -30,7 +30,8 @@ from . import counters
 ADDRESS = "FASTACT_GATE"
 #: Of a turn. Long beside a message's way through the socket, 50 µs.
 TURN_SECONDS = 1e-3
-#: What a call finds in the caches is soon forgotten by one that takes so long.
+#: What a call finds in the caches hardly matters to one that takes so long: 32 MiB, a large cache,
+#: are read again in a few milliseconds.
 LONG_SECONDS = 0.05
 
 
